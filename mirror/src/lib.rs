@@ -1,1 +1,42 @@
-//! x
+//! Mirrors MAAS boot images: fetches maas.io's simplestreams, verifies every
+//! byte, keeps it, and serves it.
+//!
+//! Dependencies point one way; each module may use those above it:
+//!
+//! | module | is |
+//! |---|---|
+//! | [`simplestreams`] | the format, pure |
+//! | [`signature`] | OpenPGP: what a signature covers, who signed |
+//! | [`store`] | blobs, snapshots, publish, lock: an OCI image layout |
+//! | [`upstream`] | the HTTP client |
+//! | [`sync`] | verified metadata, selection, plan, download, publish |
+//! | [`verify`] | proof, without a network, that a store holds what was signed |
+//! | [`serve`] | the HTTP server |
+//! | [`cli`] | verbs, output, exit codes |
+
+pub mod cli;
+pub mod serve;
+pub mod signature;
+pub mod simplestreams;
+pub mod store;
+pub mod sync;
+pub mod upstream;
+pub mod verify;
+
+/// An error with all its causes, `: ` between them: what a log line can hold.
+/// Each error says only its own part.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let part = error.to_string();
+        // A transparent error says what its source says.
+        if !text.ends_with(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,324 @@
+//! Verbs and their options.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::simplestreams::{Filter, MaxVersions, Selection};
+use crate::upstream::Address;
+
+/// Mirrors MAAS boot images, verifies every byte, and serves them.
+///
+/// Every option can also be set in the environment, as MAAS_MIRROR_ and its
+/// name in capitals (MAAS_MIRROR_STORE), and in the file given by --config. A
+/// flag wins over the environment, the environment over the file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "maas-mirror",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 error, 3 some items failed, 4 a signature, digest, size or \
+        age does not hold, 5 refused before starting, 6 locked, 64 usage."
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// Form of what is printed on stdout
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORM"
+    )]
+    pub(super) output: Format,
+    /// Print errors and warnings only
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Form of the log on stderr
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORM"
+    )]
+    pub(super) log_format: Format,
+    /// How progress is shown
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        value_name = "HOW"
+    )]
+    pub(super) progress: ProgressMode,
+    /// Read defaults from this TOML file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProgressMode {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// A line now and then
+    Plain,
+    /// Nothing
+    None,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Fetch what upstream has new, verify it and publish it
+    Sync(SyncArgs),
+    /// Serve the store over HTTP; with --upstream, keep it up to date
+    Serve(ServeArgs),
+    /// Check every signature and digest again, without a network
+    Verify(VerifyArgs),
+    /// Tell what the store holds and how the last sync went
+    Status(StoreArgs),
+    /// List the images held
+    List(ListArgs),
+    /// Remove snapshots past their grace period and what nothing needs
+    Prune(PruneArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct StoreArgs {
+    /// Folder of the store
+    #[arg(long, value_name = "DIR", default_value_os_t = default_store())]
+    pub(super) store: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct KeyringArgs {
+    /// Keyring to trust instead of Ubuntu's built-in one; repeatable
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub(super) keyring: Vec<PathBuf>,
+    /// Accept signatures by keys that have expired since
+    #[arg(long)]
+    pub(super) allow_expired_key: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct FetchArgs {
+    /// How often a failed request is tried again
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(super) retries: u32,
+    /// Downloads at a time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(super) parallel: u8,
+    /// Give up on a server that sends nothing for this long
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub(super) stall_timeout: Duration,
+    /// Trust the certificate authorities in this PEM file too; repeatable
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub(super) ca_file: Vec<PathBuf>,
+    /// Keep replaced snapshots for this long, for clients that use them still
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub(super) grace: Duration,
+    /// Accept metadata older than what was accepted before
+    #[arg(long)]
+    pub(super) allow_older: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Selection (default: xenial for amd64, with its bootloaders)")]
+pub(super) struct SelectionArgs {
+    /// Release to mirror (xenial, 16.04); repeatable
+    #[arg(long, value_name = "R", value_delimiter = ',')]
+    pub(super) release: Vec<String>,
+    /// Architecture to mirror (amd64); repeatable
+    #[arg(long, value_name = "A", value_delimiter = ',')]
+    pub(super) arch: Vec<String>,
+    /// Kernel to mirror (ga-16.04); repeatable
+    #[arg(long, value_name = "K", value_delimiter = ',')]
+    pub(super) kernel: Vec<String>,
+    /// Leave out the bootloaders
+    #[arg(long)]
+    pub(super) no_bootloaders: bool,
+    /// Newest versions of each product to hold, or 'all'
+    #[arg(long, value_name = "N", default_value_t)]
+    pub(super) max_versions: MaxVersions,
+    /// sstream-mirror filters, all of which must hold: arch=amd64 'release~(xenial|bionic)'
+    #[arg(value_name = "FILTER")]
+    pub(super) filters: Vec<Filter>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SyncArgs {
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    /// Where to mirror from
+    #[arg(long, value_name = "URL", default_value = crate::upstream::DEFAULT_UPSTREAM)]
+    pub(super) upstream: Address,
+    #[command(flatten)]
+    pub(super) keyring: KeyringArgs,
+    #[command(flatten)]
+    pub(super) fetch: FetchArgs,
+    /// Tell what would be fetched and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8888", value_parser = listen)]
+    pub(super) listen: SocketAddr,
+    /// Mirror from here, at start and then on a schedule
+    #[arg(long, value_name = "URL")]
+    pub(super) upstream: Option<Address>,
+    /// Mirror again this long after the last time
+    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration, conflicts_with = "once")]
+    pub(super) every: Duration,
+    /// Mirror once and never again: a point-in-time mirror
+    #[arg(long, requires = "upstream")]
+    pub(super) once: bool,
+    #[command(flatten)]
+    pub(super) keyring: KeyringArgs,
+    #[command(flatten)]
+    pub(super) fetch: FetchArgs,
+    /// Close connections that send no whole request within this time
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub(super) header_timeout: Duration,
+    /// After SIGTERM, let responses go on for this long
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub(super) drain: Duration,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    #[command(flatten)]
+    pub(super) keyring: KeyringArgs,
+    /// Compare lengths and do not read the images
+    #[arg(long)]
+    pub(super) quick: bool,
+    /// Move damaged content out of the way, so that the next sync fetches it
+    #[arg(long)]
+    pub(super) repair: bool,
+    /// Also write the report, as JSON, to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    /// List every file with its size and digest
+    #[arg(long)]
+    pub(super) files: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    /// Keep what was replaced or written less than this long ago
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub(super) grace: Duration,
+    /// Tell what would be removed and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+impl SelectionArgs {
+    /// Any choice given replaces the default one; the number of versions and
+    /// the bootloaders are no choice but shape it.
+    pub(super) fn selection(&self) -> Selection {
+        let Self {
+            release,
+            arch,
+            kernel,
+            no_bootloaders,
+            max_versions,
+            filters,
+        } = self.clone();
+        let (bootloaders, max_versions) = (!no_bootloaders, max_versions);
+        if release.is_empty() && arch.is_empty() && kernel.is_empty() && filters.is_empty() {
+            return Selection {
+                bootloaders,
+                max_versions,
+                ..Selection::default()
+            };
+        }
+        Selection {
+            releases: release,
+            arches: arch,
+            kernels: kernel,
+            bootloaders,
+            filters,
+            max_versions,
+        }
+    }
+}
+
+/// `/var/lib/maas-mirror` for root, the XDG data folder otherwise.
+fn default_store() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/maas-mirror");
+    }
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    data.filter(|path| path.is_absolute())
+        .or_else(home)
+        .unwrap_or_default()
+        .join("maas-mirror")
+}
+
+/// `6h`, `90s`, `1h 30m`: jiff's friendly durations. Not negative.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok();
+    parsed
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| "write a duration such as 6h, 30m or 90s".to_owned())
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let resolved = text
+        .to_socket_addrs()
+        .map_err(|_| "write ADDRESS:PORT, such as 0.0.0.0:8888")?;
+    let mut resolved = resolved;
+    resolved
+        .next()
+        .ok_or_else(|| "the name has no address".to_owned())
+}

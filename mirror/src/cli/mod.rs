@@ -1,0 +1,73 @@
+//! The command line: verbs, output, exit codes.
+//!
+//! Nothing else in the crate may use this module. Data goes to stdout, all
+//! else to stderr; with `-o json` stdout holds one JSON object and nothing
+//! more. Errors are printed in one place, [`failure`].
+
+mod args;
+mod completions;
+mod config;
+mod failure;
+mod list;
+mod logging;
+mod output;
+mod progress;
+mod prune;
+mod serve;
+mod status;
+mod sync;
+mod verify;
+
+use std::ffi::OsString;
+
+use args::{Cli, Verb};
+use failure::{Exit, Failure};
+use output::Output;
+
+/// Runs the program with `args` (the first is its name) and returns its exit
+/// code.
+#[must_use]
+pub fn run(args: Vec<OsString>) -> u8 {
+    let cli = match config::parse(args) {
+        Ok(cli) => cli,
+        Err(config::ParseError::Clap(error)) => {
+            // Help and version go to stdout and are no error.
+            let code = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            let _ = error.print();
+            return code.code();
+        }
+        Err(config::ParseError::Config(failure)) => {
+            return failure.print(&Output::default()).code();
+        }
+    };
+    logging::start(&cli);
+    let output = Output::new(&cli.global);
+    match dispatch(cli, &output) {
+        Ok(exit) => exit.code(),
+        Err(failure) => failure.print(&output).code(),
+    }
+}
+
+fn dispatch(cli: Cli, output: &Output) -> Result<Exit, Failure> {
+    match cli.verb {
+        Verb::Sync(args) => sync::run(&args, output),
+        Verb::Serve(args) => serve::run(&args, output),
+        Verb::Verify(args) => verify::run(&args, output),
+        Verb::Status(args) => status::run(&args, output),
+        Verb::List(args) => list::run(&args, output),
+        Verb::Prune(args) => prune::run(&args, output),
+        Verb::Completions(args) => completions::run(&args, output),
+    }
+}
+
+/// A runtime for the verbs that use the network.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("cannot start", error))
+}

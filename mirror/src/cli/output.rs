@@ -1,0 +1,100 @@
+//! What is printed, and where.
+
+use std::io::{self, Write as _};
+
+use indicatif::DecimalBytes;
+use serde::Serialize;
+
+use super::args::{Format, Global, ProgressMode};
+
+/// The program's two outputs: data on stdout, all else on stderr. That nobody
+/// reads them (a closed pipe) is no error.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    format: Format,
+    quiet: bool,
+    progress: ProgressMode,
+    pub(super) log_format: Format,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        let (format, log_format) = (Format::Text, Format::Text);
+        Self {
+            format,
+            quiet: false,
+            progress: ProgressMode::Auto,
+            log_format,
+        }
+    }
+}
+
+impl Output {
+    pub(super) fn new(global: &Global) -> Self {
+        Self {
+            format: global.output,
+            quiet: global.quiet,
+            progress: if global.quiet {
+                ProgressMode::None
+            } else {
+                global.progress
+            },
+            log_format: global.log_format,
+        }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    pub(super) fn progress(&self) -> ProgressMode {
+        self.progress
+    }
+
+    /// A line of data, for people; nothing with `-o json`.
+    pub(super) fn line(&self, text: &str) {
+        if !self.is_json() {
+            let _ = writeln!(io::stdout(), "{text}");
+        }
+    }
+
+    /// A line of data that is no more than a confirmation; nothing with `-q`.
+    pub(super) fn confirm(&self, text: &str) {
+        if !self.quiet {
+            self.line(text);
+        }
+    }
+
+    /// The data, for programs; nothing without `-o json`.
+    pub(super) fn json<T: Serialize>(&self, value: &T) {
+        if self.is_json()
+            && let Ok(text) = serde_json::to_string(value)
+        {
+            let _ = writeln!(io::stdout(), "{text}");
+        }
+    }
+
+    /// Bytes as they are.
+    pub(super) fn raw(&self, bytes: &[u8]) {
+        let _ = io::stdout().write_all(bytes);
+    }
+
+    /// A part of an error.
+    pub(super) fn error(&self, text: &str) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+/// `449.02 MB`.
+pub(super) fn bytes(count: u64) -> String {
+    DecimalBytes(count).to_string()
+}
+
+/// `1 item`, `2 items`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    match (number, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {what}s"),
+    }
+}

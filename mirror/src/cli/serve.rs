@@ -1,0 +1,230 @@
+//! `maas-mirror serve`.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::{Format, ServeArgs};
+use super::failure::{Exit, Failure};
+use super::output::Output;
+use super::sync;
+use crate::serve::{Catalogs, Options, Server};
+use crate::store::{Outcome, Store, StoreError};
+use crate::sync::{Event, Kind, Observer, Sync, SyncError};
+
+/// The pause after a sync that failed; it doubles up to `--every`.
+const RETRY: Duration = Duration::from_secs(30);
+
+pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
+    let doing = || format!("cannot serve {}", args.store.store.display());
+    let syncing = match &args.upstream {
+        Some(address) => Some(sync::build(
+            address,
+            &args.keyring,
+            &args.fetch,
+            &args.selection,
+        )?),
+        None => None,
+    };
+    let store = open(args).map_err(|error| Failure::store(doing(), &error))?;
+    let runtime = super::runtime()?;
+    let served = runtime.block_on(async {
+        let options = Options {
+            listen: args.listen,
+            header_timeout: args.header_timeout,
+            drain: args.drain,
+            ..Options::default()
+        };
+        let server = Server::bind(store.clone(), options)
+            .await
+            .map_err(|error| match error {
+                crate::serve::ServeError::Store(error) => Failure::store(doing(), &error),
+                error => {
+                    Failure::new(doing(), error).hint("name a free address with --listen ADDR:PORT")
+                }
+            })?;
+        let stop = Stop::new().map_err(|error| Failure::new(doing(), error))?;
+        announce(&server, output);
+        let schedule = syncing.map(|sync| {
+            let schedule = Schedule {
+                sync,
+                store,
+                catalogs: server.catalogs(),
+                every: (!args.once).then_some(args.every),
+            };
+            tokio::spawn(schedule.run())
+        });
+        server.run(stop.wait()).await;
+        if let Some(schedule) = schedule {
+            schedule.abort();
+        }
+        Ok(Exit::Done)
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    served
+}
+
+/// A store on a read-only file system (a baked image) is served as it is; any
+/// other is made where it is not there yet, to be filled while it is served.
+fn open(args: &ServeArgs) -> Result<Store, StoreError> {
+    match Store::open_or_create(&args.store.store) {
+        Err(StoreError::ReadOnly { .. }) if args.upstream.is_none() => {
+            Store::open(&args.store.store)
+        }
+        other => other,
+    }
+}
+
+/// The line that tells scripts where the server is; with `--log-format json`
+/// as JSON.
+fn announce(server: &Server, output: &Output) {
+    let url = format!("http://{}", server.address());
+    let line = match output.log_format {
+        Format::Text => format!("listening on {url}"),
+        Format::Json => serde_json::json!({ "event": "listening", "url": url }).to_string(),
+    };
+    output.raw(format!("{line}\n").as_bytes());
+    let _ = std::io::stdout().flush();
+}
+
+/// SIGTERM and SIGINT, caught from the moment it is made.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        tracing::info!("no more connections are taken; responses under way may end");
+    }
+}
+
+/// Syncs beside the server.
+struct Schedule {
+    sync: Sync,
+    store: Store,
+    catalogs: Arc<Catalogs>,
+    /// `None`: once.
+    every: Option<Duration>,
+}
+
+impl Schedule {
+    async fn run(self) {
+        if self.every.is_none() && self.already_done() {
+            tracing::info!("the point-in-time mirror is there already; upstream is not asked");
+            return;
+        }
+        let observer: Arc<dyn Observer> = Arc::new(Log);
+        let mut pause = RETRY;
+        loop {
+            let result = self
+                .sync
+                .run(&self.store, "maas-mirror serve", &observer)
+                .await;
+            self.catalogs.refresh().await;
+            let wait = match (result, self.every) {
+                (Ok(report), every) => {
+                    pause = RETRY;
+                    let snapshot = report.snapshot.to_string();
+                    tracing::info!(
+                        snapshot,
+                        changed = report.changed,
+                        items = report.items,
+                        fetched_bytes = report.fetched_bytes,
+                        "synced"
+                    );
+                    match every {
+                        Some(every) => every,
+                        None => return,
+                    }
+                }
+                (Err(error), every) => {
+                    let wait = pause.min(every.unwrap_or(Duration::MAX));
+                    pause = pause.saturating_mul(2).min(Duration::from_secs(3600));
+                    self.log_failure(&error, wait);
+                    wait
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Whether an earlier run of this process made the snapshot: a restart
+    /// must not move a point-in-time mirror to another point in time.
+    fn already_done(&self) -> bool {
+        let selection = self.sync.options.selection.to_string();
+        let upstream = self.sync.upstream.address().to_string();
+        let same = self.store.last_sync().ok().flatten().is_some_and(|last| {
+            let well = matches!(last.outcome, Outcome::Published | Outcome::Unchanged);
+            well && last.selection == selection && last.upstream == upstream
+        });
+        same && matches!(self.store.snapshots(), Ok(all) if all.iter().any(|s| s.current))
+    }
+
+    fn log_failure(&self, error: &SyncError, wait: Duration) {
+        let retry_seconds = wait.as_secs();
+        let upstream = self.sync.upstream.address();
+        let chain = crate::chain(error);
+        self.catalogs
+            .set_trouble(Some(format!("cannot mirror {upstream}: {chain}")));
+        if error.kind() == Kind::Locked {
+            tracing::warn!(
+                reason = chain,
+                retry_seconds,
+                "the sync waits for another writer"
+            );
+        } else {
+            tracing::error!(%upstream, reason = chain, retry_seconds, "the sync failed; what was served is served on");
+        }
+        if let SyncError::Items { failures, .. } = error {
+            for item in failures {
+                let reason = crate::chain(&item.error);
+                tracing::error!(path = %item.path, reason, "an item could not be fetched");
+            }
+        }
+    }
+}
+
+/// Events as log lines.
+#[derive(Debug)]
+struct Log;
+
+impl Observer for Log {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Verified { path, signer } => tracing::debug!(%path, signer, "a signature holds"),
+            Event::KeyExpires { fingerprint, days } => {
+                tracing::warn!(fingerprint, days, "a signing key expires soon");
+            }
+            Event::Stale { updated, days } => {
+                tracing::warn!(%updated, days, "upstream has not changed for long");
+            }
+            Event::Planned(plan) => tracing::info!(
+                items = plan.items.len(),
+                bytes = plan.bytes,
+                fetch_bytes = plan.fetch_bytes(),
+                free_bytes = plan.free,
+                "sync planned"
+            ),
+            Event::Retrying { path, error, pause } => {
+                let (reason, retry_seconds) = (crate::chain(error), pause.as_secs_f64());
+                tracing::warn!(%path, reason, retry_seconds, "a request failed and is tried again");
+            }
+            Event::Finished { path, size } => tracing::debug!(%path, bytes = size, "fetched"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What can be served now.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use crate::simplestreams::{Digest, RelPath, Timestamp};
+use crate::store::{Snapshot, SnapshotRef, Store, StoreError};
+
+/// A file that can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    /// Whether it is a signed file, which changes, or an item, which never
+    /// does.
+    pub(super) metadata: bool,
+    pub(super) modified: SystemTime,
+}
+
+/// The files of the snapshots kept, of one moment. The current snapshot comes
+/// first; a path that it lacks is looked for in the earlier ones, so that a
+/// client which still holds yesterday's index can finish.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    snapshots: Vec<(Digest, HashMap<RelPath, Entry>)>,
+    ready: bool,
+}
+
+/// Whether there is something to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// A verified snapshot is served.
+    Ready {
+        /// Its digest.
+        snapshot: Digest,
+    },
+    /// There is none yet.
+    Empty {
+        /// What keeps it from being there, if that is known.
+        reason: Option<String>,
+    },
+}
+
+/// The catalog of now, kept up with the store.
+#[derive(Debug)]
+pub struct Catalogs {
+    store: Store,
+    current: RwLock<Arc<Catalog>>,
+    seen: Mutex<Option<IndexId>>,
+    trouble: RwLock<Option<String>>,
+}
+
+/// What tells one `index.json` from the next: it is replaced by rename.
+type IndexId = (u64, i64, i64, u64);
+
+impl Catalog {
+    pub(super) fn find(&self, path: &RelPath) -> Option<Entry> {
+        self.snapshots
+            .iter()
+            .find_map(|(_, files)| files.get(path))
+            .copied()
+    }
+
+    fn read(store: &Store, before: &Self) -> Result<Self, StoreError> {
+        let listed = store.snapshots()?;
+        let ready = listed.iter().any(|snapshot| snapshot.current);
+        let mut snapshots = Vec::new();
+        for SnapshotRef {
+            digest, current, ..
+        } in listed
+        {
+            let known = before.snapshots.iter().find(|(known, _)| *known == digest);
+            let files = match known {
+                Some((_, files)) => files.clone(),
+                None => match store.load(&digest) {
+                    Ok(snapshot) => index(&snapshot),
+                    Err(error) if current => return Err(error),
+                    Err(error) => {
+                        let error = error.to_string();
+                        tracing::warn!(snapshot = %digest, error, "an earlier snapshot cannot be read");
+                        continue;
+                    }
+                },
+            };
+            snapshots.push((digest, files));
+        }
+        Ok(Self { snapshots, ready })
+    }
+}
+
+/// The files of a snapshot by path.
+fn index(snapshot: &Snapshot) -> HashMap<RelPath, Entry> {
+    let content = &snapshot.content;
+    let newest = content.updated.values().max().copied();
+    let metadata = content.metadata.iter().map(|file| {
+        let name = file.path.file_name().trim_end_matches(".sjson");
+        let known = content
+            .updated
+            .get(file.path.as_str())
+            .or_else(|| content.updated.get(name));
+        let modified = system_time(known.copied().or(newest));
+        (
+            file.path.clone(),
+            Entry {
+                digest: file.digest,
+                size: file.size,
+                metadata: true,
+                modified,
+            },
+        )
+    });
+    let items = content.versions.iter().flat_map(|(key, files)| {
+        let modified = system_time(version_date(&key.version).or(newest));
+        files.iter().map(move |file| {
+            let entry = Entry {
+                digest: file.digest,
+                size: file.size,
+                metadata: false,
+                modified,
+            };
+            (file.path.clone(), entry)
+        })
+    });
+    // Items first: a signed file wins over an item that took its path.
+    let mut files: HashMap<_, _> = items.collect();
+    files.extend(metadata);
+    files
+}
+
+/// The day in a version's name (`20210928.1`): an item never changes after it.
+fn version_date(version: &str) -> Option<Timestamp> {
+    let (year, month, day) = (version.get(0..4)?, version.get(4..6)?, version.get(6..8)?);
+    Timestamp::parse(&format!("{year}-{month}-{day}T00:00:00Z")).ok()
+}
+
+fn system_time(time: Option<Timestamp>) -> SystemTime {
+    let seconds = time.map_or(0, |time| time.as_second().max(0).unsigned_abs());
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+impl Catalogs {
+    pub(super) async fn open(store: Store) -> Result<Self, StoreError> {
+        let catalogs = Self {
+            store,
+            current: RwLock::default(),
+            seen: Mutex::default(),
+            trouble: RwLock::default(),
+        };
+        let (catalogs, result) = tokio::task::spawn_blocking(move || {
+            let result = catalogs.reload_if_changed();
+            (catalogs, result)
+        })
+        .await
+        .map_err(|error| StoreError::Damaged {
+            path: "index.json".into(),
+            reason: error.to_string(),
+        })?;
+        result.map(|_| catalogs)
+    }
+
+    pub(super) fn current(&self) -> Arc<Catalog> {
+        // A poisoned lock still holds a whole catalog: it is replaced by one
+        // assignment.
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether there is something to serve.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let catalog = self.current();
+        match catalog.snapshots.first() {
+            Some((snapshot, _)) if catalog.ready => Readiness::Ready {
+                snapshot: *snapshot,
+            },
+            _ => {
+                let trouble = self.trouble.read().unwrap_or_else(PoisonError::into_inner);
+                Readiness::Empty {
+                    reason: trouble.clone(),
+                }
+            }
+        }
+    }
+
+    /// What `/readyz` gives as the reason while nothing is served.
+    pub fn set_trouble(&self, reason: Option<String>) {
+        *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Takes up a snapshot that was published just now.
+    pub async fn refresh(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        let reloaded = tokio::task::spawn_blocking(move || this.reload_if_changed()).await;
+        match reloaded {
+            Ok(Ok(true)) => tracing::info!(readiness = ?self.readiness(), "serving a new snapshot"),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => {
+                // What was served goes on being served.
+                let chain = crate::chain(&error);
+                tracing::error!(error = chain, "the store's snapshots cannot be read");
+            }
+            Err(error) => tracing::error!(%error, "the store's snapshots cannot be read"),
+        }
+    }
+
+    /// Looks at the store every `poll`, for ever.
+    pub(super) async fn watch(self: Arc<Self>, poll: Duration) {
+        let mut ticks = tokio::time::interval(poll);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.refresh().await;
+        }
+    }
+
+    /// Reads the snapshots where `index.json` was replaced. An error is told
+    /// once for each such file.
+    fn reload_if_changed(&self) -> Result<bool, StoreError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = index_id(&self.store);
+        if id.is_some() && *seen == id {
+            return Ok(false);
+        }
+        *seen = id;
+        let before = self.current();
+        let catalog = Catalog::read(&self.store, &before)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+        Ok(true)
+    }
+}
+
+fn index_id(store: &Store) -> Option<IndexId> {
+    let meta = fs::metadata(store.root().join("index.json")).ok()?;
+    Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
+}

@@ -1,0 +1,80 @@
+//! Connections: taking them, and letting them go.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::Options;
+
+/// What hyper holds of a response that the client does not take.
+const WRITE_BUFFER: usize = 64 * 1024;
+
+/// The pause after the system could not give us a connection (out of file
+/// descriptors, most likely): others will end meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` on `listener` until `shutdown` ends, then drains.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: &Options,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .max_buf_size(WRITE_BUFFER)
+        // A client that sent its request and closed its half still reads.
+        .half_close(true);
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = connect(&builder, stream, router.clone());
+                let connection = graceful.watch(connection);
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        // Clients vanish; that is no fault of ours.
+                        tracing::debug!(%error, "a connection broke");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(options.drain, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        let seconds = options.drain.as_secs();
+        tracing::warn!(seconds, "some responses did not end in time and are cut");
+    }
+}
+
+fn connect(
+    builder: &http1::Builder,
+    stream: TcpStream,
+    router: Router,
+) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    // Without it a small answer waits for the client's delayed ACK.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+}

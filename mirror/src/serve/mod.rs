@@ -1,0 +1,133 @@
+//! The HTTP server.
+//!
+//! A request passes these steps, in this order:
+//!
+//! 1. [`listener`]: a connection with TCP_NODELAY, a deadline for its headers
+//!    and a place in the drain;
+//! 2. [`routes`]: the path, its prefix taken off, to a file of the
+//!    [`catalog`], which a request holds to its end;
+//! 3. [`conditional`] and [`range`]: what RFC 9110 says to send of it;
+//! 4. [`body`]: the bytes, streamed, never whole in memory.
+//!
+//! What is served changes only when the store's `index.json` does: see
+//! [`catalog::Catalogs`]. Knows nothing of the command line.
+
+mod body;
+mod catalog;
+mod conditional;
+mod listener;
+mod mime;
+mod range;
+mod respond;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+pub use catalog::{Catalogs, Readiness};
+
+use crate::store::Store;
+
+/// Where the images are: MAAS's path, and the two that the old static image
+/// had, for drop-in use.
+pub const PREFIXES: [&str; 3] = [
+    "/images/",
+    "/maas/images/ephemeral-v3/daily/",
+    "/maas/images/ephemeral-v3/stable/",
+];
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Duration,
+    /// How long responses may go on after the end was asked for.
+    pub drain: Duration,
+    /// How often the store is looked at for a new snapshot, which another
+    /// process may have published.
+    pub poll: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8888)),
+            header_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(30),
+            poll: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}
+
+/// A server that is bound, and serves once [`Server::run`] is polled.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    catalogs: Arc<Catalogs>,
+    options: Options,
+}
+
+impl Server {
+    /// Reads what the store holds and listens.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn bind(store: Store, options: Options) -> Result<Self, ServeError> {
+        let catalogs = Catalogs::open(store).await?;
+        let failed = |source| ServeError::Bind {
+            address: options.listen,
+            source,
+        };
+        let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self {
+            listener,
+            address,
+            catalogs: Arc::new(catalogs),
+            options,
+        })
+    }
+
+    /// The address, with the port that was taken.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What is served, to be told of a publish in this process.
+    #[must_use]
+    pub fn catalogs(&self) -> Arc<Catalogs> {
+        Arc::clone(&self.catalogs)
+    }
+
+    /// Serves until `shutdown` ends; then takes no more connections and gives
+    /// responses under way [`Options::drain`] to end.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let watcher = tokio::spawn(Arc::clone(&self.catalogs).watch(self.options.poll));
+        let router = routes::router(Arc::clone(&self.catalogs));
+        listener::serve(self.listener, router, &self.options, shutdown).await;
+        watcher.abort();
+    }
+}

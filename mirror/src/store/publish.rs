@@ -1,0 +1,108 @@
+//! Publishing: the one moment at which what is served changes.
+
+use jiff::Timestamp;
+
+use super::layout::{self, Index};
+use super::snapshot::{Content, SnapshotRef};
+use super::state::{self, NEWEST};
+use super::{StoreError, Writer, files};
+use crate::simplestreams::Digest;
+
+/// The outcome of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The snapshot that is current now.
+    pub digest: Digest,
+    /// Whether it was another before.
+    pub changed: bool,
+}
+
+impl Writer {
+    /// Makes `content` the current snapshot, in the order of durability of the
+    /// [module](super). Where it is current already, nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] names a file whose blob is not held; or an I/O
+    /// error. The snapshot that was current stays so.
+    pub fn publish(&self, content: &Content, now: Timestamp) -> Result<Published, StoreError> {
+        let encoded = content.encode();
+        let digest = Digest::of(&encoded.index);
+        let mut snapshots = self.store.snapshots()?;
+        if snapshots
+            .iter()
+            .any(|snapshot| snapshot.current && snapshot.digest == digest)
+        {
+            return Ok(Published {
+                digest,
+                changed: false,
+            });
+        }
+        self.check_held(content)?;
+        let index = encoded.index.as_slice();
+        let parts = encoded.manifests.iter().map(Vec::as_slice);
+        self.put_all(parts.chain([layout::EMPTY_CONFIG, index]))?;
+        files::sync_dir(&self.store.root.join("blobs/sha256"))?;
+        self.remember(content)?;
+
+        let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        snapshots.retain(|snapshot| snapshot.digest != digest);
+        for snapshot in snapshots.iter_mut().filter(|snapshot| snapshot.current) {
+            snapshot.current = false;
+            snapshot.superseded = Some(now.clone());
+        }
+        let size = index.len() as u64;
+        let published = Some(now);
+        snapshots.insert(
+            0,
+            SnapshotRef {
+                digest,
+                size,
+                current: true,
+                published,
+                superseded: None,
+            },
+        );
+        self.replace_index(&snapshots)?;
+        Ok(Published {
+            digest,
+            changed: true,
+        })
+    }
+
+    /// Writes `index.json`: what this lists exists, the rest is garbage.
+    pub(super) fn replace_index(&self, snapshots: &[SnapshotRef]) -> Result<(), StoreError> {
+        let manifests = snapshots.iter().map(SnapshotRef::descriptor).collect();
+        let index = Index::new(manifests, layout::Annotations::new());
+        files::write_atomically(
+            &self.store.root.join("index.json"),
+            &layout::to_bytes(&index),
+        )
+    }
+
+    fn check_held(&self, content: &Content) -> Result<(), StoreError> {
+        let missing = content
+            .files()
+            .find(|f| !self.store.has_blob(&f.digest, f.size));
+        missing.map_or(Ok(()), |file| {
+            Err(StoreError::Damaged {
+                path: self.store.blob_path(&file.digest),
+                reason: format!(
+                    "the content of {} is missing or has another length",
+                    file.path
+                ),
+            })
+        })
+    }
+
+    fn remember(&self, content: &Content) -> Result<(), StoreError> {
+        let path = self.store.private(NEWEST);
+        let mut newest = state::read_newest(&path)?;
+        let before = newest.clone();
+        state::merge(&mut newest, &content.updated);
+        if newest == before {
+            Ok(())
+        } else {
+            state::write_newest(&path, &newest)
+        }
+    }
+}

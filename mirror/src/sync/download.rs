@@ -1,0 +1,257 @@
+//! Items on their way into the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::sync::mpsc;
+
+use super::plan::{Fetch, Plan};
+use super::{Event, ItemError, ItemFailure, Observer, Sync, SyncError, blocking};
+use crate::store::{BlobError, PartialBlob, Writer};
+use crate::upstream::{Body, FetchError, Resume};
+
+/// Pieces between the network and the disk of one download. A piece is what
+/// one read of a socket gave, at most some hundred KiB.
+const QUEUE: usize = 4;
+
+/// A download that got this much further starts counting its retries anew.
+const PROGRESS: u64 = 64 * 1024;
+
+/// Fetches every content of `plan`, several at a time. An item that fails
+/// does not stop the others; a store that fails stops all.
+pub(super) async fn all(
+    sync: &Sync,
+    writer: &Arc<Writer>,
+    plan: &Plan,
+    observer: &Arc<dyn Observer>,
+) -> Result<(), SyncError> {
+    let queue = Queue {
+        sync,
+        writer,
+        plan,
+        observer,
+        next: AtomicUsize::new(0),
+    };
+    let workers = (0..sync.options.parallel).map(|_| queue.work());
+    let failures = futures_util::future::try_join_all(workers).await?;
+    let mut failures: Vec<_> = failures.into_iter().flatten().collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    failures.sort_by(|a, b| a.path.cmp(&b.path));
+    Err(SyncError::Items {
+        failures,
+        total: plan.fetch.len(),
+    })
+}
+
+/// What the workers of one run share.
+struct Queue<'a> {
+    sync: &'a Sync,
+    writer: &'a Arc<Writer>,
+    plan: &'a Plan,
+    observer: &'a Arc<dyn Observer>,
+    /// The first content that no worker has taken yet.
+    next: AtomicUsize,
+}
+
+impl Queue<'_> {
+    /// Fetches contents until none is left; returns those that failed.
+    async fn work(&self) -> Result<Vec<ItemFailure>, SyncError> {
+        let Self {
+            sync,
+            writer,
+            plan,
+            observer,
+            next,
+        } = self;
+        let mut failures = Vec::new();
+        while let Some(fetch) = plan.fetch.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let path = &fetch.path;
+            match (Download {
+                sync,
+                writer,
+                fetch,
+                observer,
+            })
+            .run()
+            .await
+            {
+                Ok(()) => observer.event(&Event::Finished {
+                    path,
+                    size: fetch.size,
+                }),
+                Err(Stop::Run(error)) => return Err(error),
+                Err(Stop::Item(error)) => {
+                    observer.event(&Event::Failed {
+                        path,
+                        error: &error,
+                    });
+                    failures.push(ItemFailure {
+                        path: path.clone(),
+                        error,
+                    });
+                }
+            }
+        }
+        Ok(failures)
+    }
+}
+
+/// Why a download ended early.
+enum Stop {
+    /// This item cannot be had.
+    Item(ItemError),
+    /// The run cannot go on.
+    Run(SyncError),
+}
+
+impl From<SyncError> for Stop {
+    fn from(error: SyncError) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl From<BlobError> for Stop {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Store(error) => Self::Run(error.into()),
+            error => Self::Item(error.into()),
+        }
+    }
+}
+
+/// Whether a server has nothing at the offset asked for (416).
+fn is_past_the_end(error: &FetchError) -> bool {
+    matches!(error, FetchError::Status { status, .. } if *status == StatusCode::RANGE_NOT_SATISFIABLE)
+}
+
+struct Download<'a> {
+    sync: &'a Sync,
+    writer: &'a Arc<Writer>,
+    fetch: &'a Fetch,
+    observer: &'a Arc<dyn Observer>,
+}
+
+impl Download<'_> {
+    /// Fetches the item. Where bytes of an earlier run turn out wrong, once
+    /// more from the first byte: they, and not the upstream, may be at fault.
+    async fn run(&self) -> Result<(), Stop> {
+        let blob = self.partial().await?;
+        let resumed = blob.resumed();
+        match self.fill(blob).await {
+            Err(Stop::Item(ItemError::Content(_))) if resumed => {
+                let mut blob = self.partial().await?;
+                let blob = blocking(move || blob.restart().map(|()| blob)).await?;
+                self.fill(blob.map_err(SyncError::from)?).await
+            }
+            other => other,
+        }
+    }
+
+    async fn partial(&self) -> Result<PartialBlob, Stop> {
+        let (writer, digest, size) = (Arc::clone(self.writer), self.fetch.digest, self.fetch.size);
+        Ok(blocking(move || writer.partial(digest, size))
+            .await?
+            .map_err(SyncError::from)?)
+    }
+
+    /// Fetches what `blob` lacks, over as many connections as it takes.
+    async fn fill(&self, mut blob: PartialBlob) -> Result<(), Stop> {
+        let Fetch { path, size, .. } = self.fetch;
+        let mut backoff = self.sync.upstream.retry_policy().start();
+        let mut furthest = blob.written();
+        let mut resume = Resume::default();
+        self.observer.event(&Event::Started {
+            path,
+            from: blob.written(),
+            size: *size,
+        });
+        while blob.written() < *size {
+            resume.from = blob.written();
+            let opened = self.sync.upstream.open(path, &resume, Some(*size)).await;
+            let error = match opened {
+                Ok(body) => {
+                    resume.etag = body.etag().cloned();
+                    let (back, broken) = self.pump(body, blob).await?;
+                    blob = back;
+                    match broken {
+                        None => break,
+                        Some(error) => error,
+                    }
+                }
+                Err(error) => error,
+            };
+            if is_past_the_end(&error) && blob.written() > 0 {
+                // The file upstream is shorter than what an earlier run kept.
+                blob = blocking(move || blob.restart().map(|()| blob))
+                    .await?
+                    .map_err(SyncError::from)?;
+                continue;
+            }
+            if blob.written() >= furthest + PROGRESS {
+                furthest = blob.written();
+                backoff.progressed();
+            }
+            let Some(pause) = backoff.next(&error) else {
+                return Err(Stop::Item(error.into()));
+            };
+            self.observer.event(&Event::Retrying {
+                path,
+                error: &error,
+                pause,
+            });
+            tokio::time::sleep(pause).await;
+        }
+        Ok(blocking(move || blob.finish()).await??)
+    }
+
+    /// Moves a body into the blob: the network is read here, and a thread of
+    /// its own hashes and writes. Gives the blob back, with what broke the
+    /// body off.
+    async fn pump(
+        &self,
+        mut body: Body,
+        mut blob: PartialBlob,
+    ) -> Result<(PartialBlob, Option<FetchError>), Stop> {
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(QUEUE);
+        let (observer, path) = (Arc::clone(self.observer), self.fetch.path.clone());
+        let start = body.start();
+        let sink = tokio::task::spawn_blocking(move || {
+            if blob.written() != start {
+                blob.restart()?;
+            }
+            while let Some(bytes) = receiver.blocking_recv() {
+                if let Err(error) = blob.write(&bytes) {
+                    // Bytes past the end make all of them doubtful.
+                    if !matches!(error, BlobError::Store(_)) {
+                        blob.discard()?;
+                    }
+                    return Err(error);
+                }
+                observer.event(&Event::Progress {
+                    path: &path,
+                    done: blob.written(),
+                });
+            }
+            Ok::<_, BlobError>(blob)
+        });
+        let broken = loop {
+            match body.chunk().await {
+                Ok(Some(bytes)) => {
+                    // The sink hangs up only when it has failed itself.
+                    if sender.send(bytes).await.is_err() {
+                        break None;
+                    }
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        drop(sender);
+        let blob = sink.await.map_err(SyncError::Task)?;
+        Ok((blob?, broken))
+    }
+}

@@ -1,0 +1,281 @@
+//! The chain of trust down to the products files.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::{Event, MetadataError, Observer, Sync, SyncError, blocking};
+use crate::signature::Signer;
+use crate::simplestreams::{Digest, Document, Index, Products, RelPath, Timestamp};
+use crate::store::Store;
+
+/// What an upstream may make large.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one metadata file. maas.io's largest has some 5 MB.
+    pub metadata_bytes: u64,
+    /// Metadata files that indexes may name.
+    pub metadata_files: usize,
+    /// Days without a change upstream before it is called stale.
+    pub stale_days: i64,
+    /// Days before a signing key expires at which a warning starts.
+    pub key_days: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            metadata_bytes: 64 * 1024 * 1024,
+            metadata_files: 256,
+            stale_days: 90,
+            key_days: 90,
+        }
+    }
+}
+
+/// A signed file, as upstream has it.
+#[derive(Debug)]
+pub(super) struct SignedFile {
+    pub(super) path: RelPath,
+    pub(super) bytes: Vec<u8>,
+    pub(super) digest: Digest,
+}
+
+/// Verified metadata.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    pub(super) files: Vec<SignedFile>,
+    pub(super) products: Vec<Products>,
+    pub(super) updated: BTreeMap<String, Timestamp>,
+}
+
+/// A file that is still to be fetched, and what an index says of it.
+struct Wanted {
+    path: RelPath,
+    /// Content id and product ids; `None` for the entry point.
+    announced: Option<(String, Vec<String>)>,
+}
+
+/// Fetches the index and every file it names, verifies each signature, and
+/// checks what ties them together:
+///
+/// - each file's `updated` is no older than what `store` has accepted
+///   (rollback);
+/// - a products file is the stream that the index announces, and has the
+///   products that the index lists (mix and match).
+pub(super) async fn fetch(
+    sync: &Sync,
+    store: Option<&Store>,
+    observer: &dyn Observer,
+) -> Result<Metadata, SyncError> {
+    let known = match store.cloned() {
+        Some(store) => blocking(move || store.newest_updated()).await??,
+        None => BTreeMap::new(),
+    };
+    let mut metadata = Metadata {
+        files: Vec::new(),
+        products: Vec::new(),
+        updated: known.clone(),
+    };
+    let entry = sync.upstream.address().index().clone();
+    let mut seen = HashSet::from([entry.clone()]);
+    let mut queue = VecDeque::from([Wanted {
+        path: entry,
+        announced: None,
+    }]);
+    let mut signers = BTreeMap::new();
+    while !queue.is_empty() {
+        let round: Vec<Wanted> = queue.drain(..).collect();
+        // A round is an index, then all it names: side by side.
+        let fetches = round.iter().map(|wanted| fetch_one(sync, wanted, observer));
+        let fetched = futures_util::future::try_join_all(fetches).await?;
+        for (wanted, (file, document, signed_by)) in round.into_iter().zip(fetched) {
+            let fail = |source| SyncError::Metadata {
+                path: file.path.clone(),
+                source: Box::new(source),
+            };
+            let checker = Checker {
+                sync,
+                known: &known,
+                path: &file.path,
+            };
+            checker
+                .check(&document, &wanted, &mut metadata.updated)
+                .map_err(fail)?;
+            signers.extend(
+                signed_by
+                    .into_iter()
+                    .map(|signer| (signer.fingerprint.clone(), signer)),
+            );
+            match document {
+                Document::Products(products) => metadata.products.push(products),
+                Document::Index(index) => {
+                    warn_if_stale(sync, &wanted, &index, observer);
+                    enqueue(&index, &mut seen, &mut queue);
+                }
+            }
+            metadata.files.push(file);
+        }
+        let limit = sync.options.limits.metadata_files;
+        if seen.len() > limit {
+            return Err(SyncError::TooManyFiles { limit });
+        }
+    }
+    warn_of_expiry(sync, signers.values(), observer);
+    Ok(metadata)
+}
+
+fn enqueue(index: &Index, seen: &mut HashSet<RelPath>, queue: &mut VecDeque<Wanted>) {
+    for (content_id, entry) in &index.index {
+        let known = matches!(entry.format.as_deref(), Some("products:1.0" | "index:1.0"));
+        // The document was parsed, so the path is one.
+        let path = entry
+            .path
+            .as_ref()
+            .and_then(|path| RelPath::new(path.as_str()).ok());
+        let Some(path) = path.filter(|_| known) else {
+            continue;
+        };
+        if seen.insert(path.clone()) {
+            let products = entry.products.clone().unwrap_or_default();
+            queue.push_back(Wanted {
+                path,
+                announced: Some((content_id.clone(), products)),
+            });
+        }
+    }
+}
+
+async fn fetch_one(
+    sync: &Sync,
+    wanted: &Wanted,
+    observer: &dyn Observer,
+) -> Result<(SignedFile, Document, Vec<Signer>), SyncError> {
+    let path = &wanted.path;
+    let fail = |source| SyncError::Metadata {
+        path: path.clone(),
+        source: Box::new(source),
+    };
+    let limit = sync.options.limits.metadata_bytes;
+    let on_retry = |error: &_, pause| observer.event(&Event::Retrying { path, error, pause });
+    let bytes = sync.upstream.fetch_metadata(path, limit, on_retry).await;
+    let bytes = bytes.map_err(|error| fail(error.into()))?;
+    let keyring = Arc::clone(&sync.keyring);
+    let (bytes, digest, judged) = blocking(move || {
+        let judged = keyring
+            .verify(&bytes)
+            .map_err(MetadataError::from)
+            .and_then(|verified| Ok((Document::parse(&verified.plaintext)?, verified.signers)));
+        let digest = Digest::of(&bytes);
+        (bytes, digest, judged)
+    })
+    .await?;
+    let (document, signers) = judged.map_err(fail)?;
+    for signer in &signers {
+        observer.event(&Event::Verified {
+            path,
+            signer: &signer.fingerprint,
+        });
+    }
+    Ok((
+        SignedFile {
+            path: path.clone(),
+            bytes,
+            digest,
+        },
+        document,
+        signers,
+    ))
+}
+
+struct Checker<'a> {
+    sync: &'a Sync,
+    known: &'a BTreeMap<String, Timestamp>,
+    path: &'a RelPath,
+}
+
+impl Checker<'_> {
+    fn check(
+        &self,
+        document: &Document,
+        wanted: &Wanted,
+        updated: &mut BTreeMap<String, Timestamp>,
+    ) -> Result<(), MetadataError> {
+        match (document, &wanted.announced) {
+            (Document::Products(_), None) => Err(MetadataError::NotAnIndex),
+            (Document::Index(index), _) => {
+                // An index has no id of its own; its path names it.
+                self.check_age(self.path.as_str(), index.updated()?, updated)
+            }
+            (Document::Products(products), Some((announced, ids))) => {
+                if products.content_id != *announced {
+                    return Err(MetadataError::ContentId {
+                        found: products.content_id.clone(),
+                        announced: announced.clone(),
+                    });
+                }
+                if let Some(product) = ids.iter().find(|id| !products.products.contains_key(*id)) {
+                    return Err(MetadataError::MissingProduct {
+                        product: product.clone(),
+                    });
+                }
+                self.check_age(announced, products.updated()?, updated)
+            }
+        }
+    }
+
+    /// Spec: for every content id the newest `updated` accepted is remembered,
+    /// and older is refused.
+    fn check_age(
+        &self,
+        id: &str,
+        found: Option<Timestamp>,
+        updated: &mut BTreeMap<String, Timestamp>,
+    ) -> Result<(), MetadataError> {
+        match (found, self.known.get(id).copied()) {
+            (Some(found), Some(known)) if found < known && !self.sync.options.allow_older => {
+                return Err(MetadataError::Older { found, known });
+            }
+            (None, Some(known)) if !self.sync.options.allow_older => {
+                return Err(MetadataError::NoAge { known });
+            }
+            (Some(found), _) => {
+                updated.insert(id.to_owned(), found);
+            }
+            (None, _) => {}
+        }
+        Ok(())
+    }
+}
+
+fn warn_if_stale(sync: &Sync, wanted: &Wanted, index: &Index, observer: &dyn Observer) {
+    let Ok(Some(updated)) = index.updated() else {
+        return;
+    };
+    let days = (jiff::Timestamp::now().as_second() - updated.as_second()) / 86_400;
+    if wanted.announced.is_none() && days > sync.options.limits.stale_days {
+        observer.event(&Event::Stale { updated, days });
+    }
+}
+
+fn warn_of_expiry<'a>(
+    sync: &Sync,
+    signers: impl Iterator<Item = &'a Signer>,
+    observer: &dyn Observer,
+) {
+    for signer in signers {
+        let Some(expires) = signer.expires else {
+            continue;
+        };
+        let left = expires
+            .duration_since(SystemTime::now())
+            .unwrap_or(Duration::ZERO);
+        let days = i64::try_from(left.as_secs() / 86_400).unwrap_or(i64::MAX);
+        if days < sync.options.limits.key_days {
+            observer.event(&Event::KeyExpires {
+                fingerprint: &signer.fingerprint,
+                days,
+            });
+        }
+    }
+}

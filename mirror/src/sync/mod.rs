@@ -1,0 +1,200 @@
+//! One run of the mirror: verified metadata, selection, plan, download,
+//! publish.
+//!
+//! ```text
+//! upstream ─ metadata ─ verify ─ parse ─ check ─ select ─ plan ─┬─ refuse
+//!                                                               └─ download ─ publish ─ collect
+//! ```
+//!
+//! Nothing that is served changes before the publish, and a run that fails or
+//! is cut short keeps every finished blob and the bytes of unfinished ones for
+//! the next. Knows nothing of serving; tells what happens through [`Observer`].
+
+mod download;
+mod error;
+mod event;
+mod metadata;
+mod plan;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use error::{ItemError, ItemFailure, Kind, MetadataError, SyncError};
+pub use event::{Event, Observer, Silent};
+pub use metadata::Limits;
+pub use plan::{Plan, PlannedItem};
+
+use crate::signature::Keyring;
+use crate::simplestreams::{Digest, Selection, select};
+use crate::store::{Collected, LastSync, Outcome, Store, Writer};
+use crate::upstream::Upstream;
+
+/// What a run shall do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which items to hold.
+    pub selection: Selection,
+    /// Downloads at a time.
+    pub parallel: usize,
+    /// How long replaced snapshots are kept.
+    pub grace: Duration,
+    /// What an upstream may make large.
+    pub limits: Limits,
+    /// Accepts metadata older than what was accepted before.
+    pub allow_older: bool,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The snapshot that is current now.
+    pub snapshot: Digest,
+    /// Whether this run made it so.
+    pub changed: bool,
+    /// Distinct files selected.
+    pub items: usize,
+    /// Their bytes, each content counted once.
+    pub bytes: u64,
+    /// Contents fetched by this run.
+    pub fetched_items: usize,
+    /// Bytes fetched by this run.
+    pub fetched_bytes: u64,
+    /// What was removed after the publish.
+    pub collected: Collected,
+}
+
+/// A run's parties.
+#[derive(Debug)]
+pub struct Sync {
+    /// Where the images come from.
+    pub upstream: Upstream,
+    /// Whose signatures count.
+    pub keyring: Arc<Keyring>,
+    /// What to do.
+    pub options: Options,
+}
+
+impl Sync {
+    /// Verifies upstream's metadata and tells what a run would do. Writes
+    /// nothing; without a store, as if it were empty.
+    ///
+    /// # Errors
+    /// [`SyncError`], as [`Sync::run`].
+    pub async fn plan(
+        &self,
+        store: Option<&Store>,
+        observer: &dyn Observer,
+    ) -> Result<Plan, SyncError> {
+        let metadata = metadata::fetch(self, store, observer).await?;
+        let selected = select(&metadata.products, &self.options.selection)?;
+        Plan::new(store, &metadata, selected)
+    }
+
+    /// Brings `store` up to date.
+    ///
+    /// Cancelled (dropped) at any point, it leaves the store as a crash
+    /// would: whole, with the bytes fetched so far kept.
+    ///
+    /// # Errors
+    /// [`SyncError`]; the snapshot that was current stays so.
+    pub async fn run(
+        &self,
+        store: &Store,
+        command: &str,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Report, SyncError> {
+        let writer = {
+            let (store, command) = (store.clone(), command.to_owned());
+            blocking(move || store.writer(&command)).await??
+        };
+        let writer = Arc::new(writer);
+        let started = jiff::Timestamp::now();
+        let result = self.run_locked(&writer, observer).await;
+        self.record(&writer, started, &result).await;
+        result
+    }
+
+    async fn run_locked(
+        &self,
+        writer: &Arc<Writer>,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Report, SyncError> {
+        let metadata = metadata::fetch(self, Some(writer.store()), observer.as_ref()).await?;
+        let selected = select(&metadata.products, &self.options.selection)?;
+        let plan = Plan::new(Some(writer.store()), &metadata, selected)?;
+        observer.event(&Event::Planned(&plan));
+        plan.check_space()?;
+        let (content, files) = (plan.content.clone(), metadata.files);
+        // From here only the plan is needed; large streams are large here.
+        drop(metadata.products);
+        download::all(self, writer, &plan, observer).await?;
+
+        let grace = self.options.grace;
+        let writer = Arc::clone(writer);
+        let (published, collected) = blocking(move || {
+            writer.put_all(files.iter().map(|file| file.bytes.as_slice()))?;
+            let now = jiff::Timestamp::now();
+            let published = writer.publish(&content, now)?;
+            Ok::<_, SyncError>((published, writer.collect(grace, now)?))
+        })
+        .await??;
+        let report = Report {
+            snapshot: published.digest,
+            changed: published.changed,
+            items: plan.items.len(),
+            bytes: plan.bytes,
+            fetched_items: plan.fetch.len(),
+            fetched_bytes: plan.fetch_bytes(),
+            collected,
+        };
+        observer.event(&Event::Done(&report));
+        Ok(report)
+    }
+
+    /// Writes down how the run went, for `status`. That this fails (a full
+    /// disk, say) must not hide how it went.
+    async fn record(
+        &self,
+        writer: &Arc<Writer>,
+        started: jiff::Timestamp,
+        result: &Result<Report, SyncError>,
+    ) {
+        let iso = |time: jiff::Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let finished = iso(jiff::Timestamp::now());
+        let outcome = match result {
+            Ok(report) if report.changed => Outcome::Published,
+            Ok(_) => Outcome::Unchanged,
+            Err(error) => Outcome::Failed(error.to_string()),
+        };
+        let mut record = LastSync {
+            upstream: self.upstream.address().to_string(),
+            selection: self.options.selection.to_string(),
+            started: iso(started),
+            succeeded: result.is_ok().then(|| finished.clone()),
+            finished,
+            fetched_bytes: result.as_ref().map_or(0, |report| report.fetched_bytes),
+            outcome,
+        };
+        let writer = Arc::clone(writer);
+        let recorded = blocking(move || {
+            if record.succeeded.is_none() {
+                record.succeeded = writer.store().last_sync()?.and_then(|last| last.succeeded);
+            }
+            writer.record_sync(&record)
+        });
+        if let Ok(Err(error)) = recorded.await {
+            tracing::warn!(error = %error, "the outcome of the sync could not be written down");
+        }
+    }
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SyncError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(SyncError::Task)
+}

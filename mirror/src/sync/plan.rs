@@ -1,0 +1,171 @@
+//! What a sync will do, and what it will cost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::SyncError;
+use super::metadata::Metadata;
+use crate::simplestreams::{Digest, RelPath, SelectedItem};
+use crate::store::{Content, FileRef, Store, VersionKey};
+
+/// A file that the snapshot will hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedItem {
+    /// Its path.
+    pub path: RelPath,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its digest, hex.
+    #[serde(serialize_with = "hex")]
+    pub sha256: Digest,
+    /// Whether the store has the content already.
+    pub held: bool,
+}
+
+fn hex<S: serde::Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(digest)
+}
+
+/// A content to fetch; from one of its paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fetch {
+    pub(super) path: RelPath,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    /// Bytes that an earlier run left.
+    pub(super) partial: u64,
+}
+
+/// What a sync will do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Every file selected, once, by path.
+    pub items: Vec<PlannedItem>,
+    /// Bytes of all distinct contents.
+    pub bytes: u64,
+    /// Bytes of those that are held already.
+    pub held_bytes: u64,
+    /// Bytes free in the store; `None` where there is no store yet.
+    pub free: Option<u64>,
+    /// Bytes of the metadata files.
+    pub metadata_bytes: u64,
+    pub(super) fetch: Vec<Fetch>,
+    pub(super) content: Content,
+}
+
+impl Plan {
+    pub(super) fn new(
+        store: Option<&Store>,
+        metadata: &Metadata,
+        selected: Vec<SelectedItem>,
+    ) -> Result<Self, SyncError> {
+        let partials = store.map_or_else(|| Ok(BTreeMap::new()), Store::partials)?;
+        let mut held = BTreeMap::new();
+        let mut fetch = BTreeMap::new();
+        let mut items = BTreeMap::new();
+        for item in &selected {
+            let (digest, size) = (item.sha256, item.size);
+            let here = *held
+                .entry(digest)
+                .or_insert_with(|| store.is_some_and(|store| store.has_blob(&digest, size)));
+            if !here {
+                let partial = partials.get(&digest).copied().unwrap_or(0);
+                let path = item.path.clone();
+                fetch.entry(digest).or_insert(Fetch {
+                    path,
+                    digest,
+                    size,
+                    partial,
+                });
+            }
+            items
+                .entry(item.path.clone())
+                .or_insert_with(|| PlannedItem {
+                    path: item.path.clone(),
+                    size,
+                    sha256: digest,
+                    held: here,
+                });
+        }
+        if items.is_empty() {
+            return Err(SyncError::NothingSelected);
+        }
+        let distinct: BTreeSet<_> = items.values().map(|i| (i.sha256, i.size, i.held)).collect();
+        // The largest first: the last download to end is then a small one.
+        let mut fetch: Vec<_> = fetch.into_values().collect();
+        fetch.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
+        Ok(Self {
+            bytes: distinct.iter().map(|(_, size, _)| size).sum(),
+            held_bytes: distinct
+                .iter()
+                .filter(|(.., held)| *held)
+                .map(|(_, size, _)| size)
+                .sum(),
+            free: store.map(Store::free_bytes).transpose()?,
+            metadata_bytes: metadata
+                .files
+                .iter()
+                .map(|file| file.bytes.len() as u64)
+                .sum(),
+            items: items.into_values().collect(),
+            fetch,
+            content: content(metadata, selected),
+        })
+    }
+
+    /// Contents to fetch.
+    #[must_use]
+    pub fn fetch_count(&self) -> usize {
+        self.fetch.len()
+    }
+
+    /// Bytes to fetch, less what earlier runs left.
+    #[must_use]
+    pub fn fetch_bytes(&self) -> u64 {
+        self.fetch
+            .iter()
+            .map(|fetch| fetch.size.saturating_sub(fetch.partial))
+            .sum()
+    }
+
+    /// Refuses a run that would fill the disk.
+    ///
+    /// # Errors
+    /// [`SyncError::Space`].
+    pub fn check_space(&self) -> Result<(), SyncError> {
+        let needed = self.fetch_bytes().saturating_add(self.metadata_bytes);
+        match self.free {
+            Some(free) if !self.fetch.is_empty() && needed > free => {
+                Err(SyncError::Space { needed, free })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn content(metadata: &Metadata, selected: Vec<SelectedItem>) -> Content {
+    let mut versions: BTreeMap<VersionKey, Vec<FileRef>> = BTreeMap::new();
+    for item in selected {
+        let key = VersionKey {
+            product: item.product,
+            version: item.version,
+        };
+        let file = FileRef {
+            path: item.path,
+            digest: item.sha256,
+            size: item.size,
+        };
+        versions.entry(key).or_default().push(file);
+    }
+    let metadata_files = metadata.files.iter().map(|file| FileRef {
+        path: file.path.clone(),
+        digest: file.digest,
+        size: file.bytes.len() as u64,
+    });
+    Content {
+        updated: metadata.updated.clone(),
+        metadata: metadata_files.collect(),
+        versions,
+    }
+}

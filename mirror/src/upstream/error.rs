@@ -1,0 +1,151 @@
+//! Why a file could not be fetched.
+
+use std::error::Error as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A CA file cannot be read.
+    #[error("cannot read the CA file {}", path.display())]
+    ReadCa {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A CA file without a certificate.
+    #[error("there is no PEM certificate in the CA file {}", .0.display())]
+    NoCertificate(PathBuf),
+    /// The HTTP client refused its settings.
+    #[error("the HTTP client cannot be set up")]
+    Client(#[source] reqwest::Error),
+}
+
+/// Why a file could not be fetched. URLs in it carry no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No connection, a reset, a timeout, a redirect that is not followed.
+    #[error("cannot fetch {url}")]
+    Transport {
+        /// What was fetched.
+        url: String,
+        /// What the HTTP client says.
+        source: reqwest::Error,
+    },
+    /// Another status than 200 or 206.
+    #[error("{url} answered {status}")]
+    Status {
+        /// What was fetched.
+        url: String,
+        /// The status.
+        status: StatusCode,
+        /// The pause that the server asks for.
+        retry_after: Option<Duration>,
+    },
+    /// A web page where a file was asked for.
+    #[error(
+        "{url} answered with a web page: is there a captive portal or a proxy that asks for a login?"
+    )]
+    Html {
+        /// What was fetched.
+        url: String,
+    },
+    /// More than a metadata file may have.
+    #[error("{url} is larger than the {limit} bytes that a metadata file may have")]
+    TooLarge {
+        /// What was fetched.
+        url: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// The server announces another length than the signed metadata lists.
+    #[error("{url} has {announced} bytes, and the metadata lists {listed}")]
+    Length {
+        /// What was fetched.
+        url: String,
+        /// What the server announces.
+        announced: u64,
+        /// What the metadata lists.
+        listed: u64,
+    },
+    /// A 206 that is not what was asked for.
+    #[error("{url} answered a range that was not asked for")]
+    Range {
+        /// What was fetched.
+        url: String,
+    },
+    /// It goes on, but too slowly to end.
+    #[error("{url} was not complete after {} seconds", limit.as_secs())]
+    Slow {
+        /// What was fetched.
+        url: String,
+        /// The time it had.
+        limit: Duration,
+    },
+}
+
+/// A redirect that is not followed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RedirectError {
+    #[error("redirected more than {0} times")]
+    TooMany(usize),
+    #[error("redirected from https to http, which would lose the protection of the connection")]
+    Insecure,
+}
+
+impl FetchError {
+    pub(super) fn transport(url: String, error: reqwest::Error) -> Self {
+        // The client's own text would repeat the URL, with credentials.
+        Self::Transport {
+            url,
+            source: error.without_url(),
+        }
+    }
+
+    /// Whether trying again may help: overload, a server's own fault, a
+    /// network that dropped us. Not for what will be the same again (404, a
+    /// page, a wrong length, a refused redirect).
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Transport { source, .. } => !source.is_redirect() && !is_certificate(source),
+            Self::Status { status, .. } => {
+                status.is_server_error()
+                    || matches!(
+                        *status,
+                        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+                    )
+            }
+            Self::Html { .. }
+            | Self::TooLarge { .. }
+            | Self::Length { .. }
+            | Self::Range { .. }
+            | Self::Slow { .. } => false,
+        }
+    }
+
+    /// The pause that the server asks for.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// A certificate that is not trusted now is not trusted in a second either.
+fn is_certificate(error: &reqwest::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if error.to_string().contains("invalid peer certificate") {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}

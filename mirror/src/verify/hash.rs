@@ -1,0 +1,68 @@
+//! Reading blobs again, on all processors.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::Progress;
+use crate::simplestreams::{Digest, Hasher};
+use crate::store::Store;
+
+const CHUNK: usize = 256 * 1024;
+
+/// The blobs of `held` whose content is not what their name says, or cannot be
+/// read.
+pub(super) fn damaged(
+    store: &Store,
+    held: &BTreeMap<Digest, u64>,
+    progress: Progress<'_>,
+) -> Vec<Digest> {
+    let total = held.values().sum();
+    // The largest first, so that no processor is left alone with one at the end.
+    let mut queue: Vec<_> = held.iter().collect();
+    queue.sort_by(|a, b| b.1.cmp(a.1));
+    let next = AtomicUsize::new(0);
+    let done = AtomicU64::new(0);
+    let damaged = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(queue.len()) {
+            scope.spawn(|| {
+                let mut buffer = vec![0; CHUNK];
+                while let Some((digest, _)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let count = |read: u64| {
+                        let before = done.fetch_add(read, Ordering::Relaxed);
+                        progress(before + read, total);
+                    };
+                    if !matches!(digest_of(store, digest, &mut buffer, count), Ok(found) if found == **digest) {
+                        damaged.lock().unwrap_or_else(PoisonError::into_inner).push(**digest);
+                    }
+                }
+            });
+        }
+    });
+    let mut damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
+    damaged.sort_unstable();
+    damaged
+}
+
+fn digest_of(
+    store: &Store,
+    digest: &Digest,
+    buffer: &mut [u8],
+    count: impl Fn(u64),
+) -> io::Result<Digest> {
+    let mut file = std::fs::File::open(store.blob_path(digest))?;
+    let mut hasher = Hasher::default();
+    loop {
+        let read = file.read(buffer)?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
+        hasher.update(bytes);
+        count(read as u64);
+    }
+    Ok(hasher.finish())
+}

@@ -1,0 +1,111 @@
+//! Proof, without a network, that a store holds what was signed.
+//!
+//! For each snapshot: the signature of every metadata file, and that each item
+//! is listed by one of them with the digest and size under which it is held.
+//! For each blob: that its content is what its name says. The outcome is a
+//! [`Report`] that can be filed.
+
+mod chain;
+mod hash;
+mod report;
+
+use std::collections::BTreeMap;
+
+use crate::signature::Keyring;
+use crate::simplestreams::Digest;
+use crate::store::{Store, StoreError, Writer};
+
+pub use report::{Problem, ProblemKind, Removable, Report, SignedMetadata, SnapshotReport};
+
+/// What to check.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Compares lengths and does not read the blobs.
+    pub quick: bool,
+}
+
+/// What is told while blobs are read: bytes read now, of how many.
+pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
+
+/// Checks everything in `store` against `keyring`. Blocks; reads blobs on all
+/// processors.
+///
+/// # Errors
+/// [`StoreError`] where the list of snapshots itself cannot be read. What does
+/// not hold is no error but a [`Problem`] of the report.
+pub fn verify(
+    store: &Store,
+    keyring: &Keyring,
+    options: Options,
+    progress: Progress<'_>,
+) -> Result<Report, StoreError> {
+    let started = jiff::Timestamp::now();
+    let (held, strangers) = store.blobs()?;
+    let mut problems = Vec::new();
+    let mut snapshots = Vec::new();
+    // What snapshots need: digest to length and a path to name it by.
+    let mut needed: BTreeMap<Digest, (u64, String)> = BTreeMap::new();
+    for listed in store.snapshots()? {
+        let checked = chain::check(store, keyring, &listed, &mut needed);
+        problems.extend(checked.problems);
+        snapshots.push(checked.report);
+    }
+    for (digest, (size, path)) in &needed {
+        let detail = match held.get(digest) {
+            None => "its content is missing".to_owned(),
+            Some(found) if found != size => format!("its content has {found} of {size} bytes"),
+            Some(_) => continue,
+        };
+        problems.push(Problem::blob(*digest, path, detail));
+    }
+    if !options.quick {
+        for digest in hash::damaged(store, &held, progress) {
+            let known = needed
+                .get(&digest)
+                .map_or("(in no snapshot)", |(_, path)| path);
+            let detail = "its content is not what was signed".to_owned();
+            if !problems.iter().any(|problem| problem.blob == Some(digest)) {
+                problems.push(Problem::blob(digest, known, detail));
+            }
+        }
+    }
+    problems.extend(strangers.iter().map(|path| Problem::stranger(path)));
+    let unreferenced = held
+        .iter()
+        .filter(|(digest, _)| !needed.contains_key(digest));
+    let removable = Removable {
+        unreferenced_blobs: unreferenced.clone().count(),
+        unreferenced_bytes: unreferenced.map(|(_, size)| size).sum(),
+        partials: store.partials()?.len(),
+        partial_bytes: store.partials()?.values().sum(),
+    };
+    Ok(Report::new(
+        store,
+        keyring,
+        options,
+        started,
+        report::Findings {
+            snapshots,
+            problems,
+            removable,
+            blobs: held.len(),
+            bytes: held.values().sum(),
+        },
+    ))
+}
+
+/// Moves every damaged blob that `report` names out of the way, so that
+/// nothing serves it and the next sync fetches it again. Returns how many.
+///
+/// # Errors
+/// An I/O error.
+pub fn repair(writer: &Writer, report: &Report) -> Result<usize, StoreError> {
+    let mut moved = 0;
+    for digest in report.problems.iter().filter_map(|problem| problem.blob) {
+        if writer.store().blob_path(&digest).exists() {
+            writer.quarantine(&digest)?;
+            moved += 1;
+        }
+    }
+    Ok(moved)
+}

@@ -1,0 +1,48 @@
+# Shared by the scripts beside it; to be sourced, not run.
+# shellcheck shell=bash
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# The absolute folder that cargo builds into.
+target_dir() {
+    local dir=${CARGO_TARGET_DIR:-target}
+    [[ $dir == /* ]] || dir=$PWD/$dir
+    printf '%s\n' "$dir"
+}
+
+# The Python environment of the conformance tests: outside the clone, one for
+# each content of requirements.txt and Python version.
+venv_dir() {
+    local key
+    key=$( { /usr/bin/python3 --version; cat tests/conformance/requirements.txt; } | sha256sum)
+    printf '%s/maas-mirror-tests/venv-%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}" "${key:0:16}"
+}
+
+# Makes that environment unless it is there, whole.
+make_venv() {
+    local dir=$1
+    [[ -e $dir/.complete ]] && return
+    mkdir -p "${dir%/*}"
+    (
+        flock 9
+        [[ -e $dir/.complete ]] && exit
+        rm -rf "$dir" &&
+            /usr/bin/python3 -m venv "$dir" &&
+            "$dir/bin/python" -m pip install --quiet --disable-pip-version-check \
+                --requirement tests/conformance/requirements.txt &&
+            touch "$dir/.complete"
+    ) 9>"${dir%/*}/.lock"
+}
+
+# What tests read to find the programs they run.
+export_programs() {
+    local target venv
+    target=$(target_dir)
+    venv=$(venv_dir)
+    export MAAS_MIRROR_BIN=$target/debug/maas-mirror
+    export FIXTURES_BIN=$target/debug/fixtures
+    export SSTREAM_BIN=$venv/bin
+}
