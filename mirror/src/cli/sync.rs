@@ -118,7 +118,7 @@ fn show_plan(sync: &Sync, plan: &Plan, output: &Output) {
         "held_bytes": plan.held_bytes,
         "fetch_bytes": plan.fetch_bytes(),
         "free_bytes": plan.free,
-        "fits": plan.check_space().is_ok(),
+        "refused": plan.check().err().map(|error| error.to_string()),
         "items": plan.items,
     }));
     for item in &plan.items {
@@ -126,8 +126,8 @@ fn show_plan(sync: &Sync, plan: &Plan, output: &Output) {
         output.line(&format!("{state} {:>12}  {}", bytes(item.size), item.path));
     }
     output.line(&summary(plan));
-    if plan.check_space().is_err() {
-        output.line("it does not fit: 'sync' would refuse");
+    if let Err(error) = plan.check() {
+        output.line(&format!("'sync' would refuse: {error}"));
     }
 }
 

@@ -51,27 +51,27 @@ pub fn check_clear_signed(file: &[u8]) -> Result<(), FramingError> {
             _ => return Err(FramingError::TextInHeader),
         }
     }
-    loop {
-        match lines.next() {
-            None => return Err(FramingError::Truncated),
-            Some(line) if line == BEGIN_SIGNATURE => break,
-            // A dash at the start of a line is escaped as "- ".
-            Some(line) if line.starts_with(b"-----") => return Err(FramingError::NotOne),
-            Some(_) => {}
-        }
-    }
-    loop {
-        match lines.next() {
-            None => return Err(FramingError::Truncated),
-            Some(line) if line == END_SIGNATURE => break,
-            Some(line) if line.starts_with(b"-----") => return Err(FramingError::NotOne),
-            Some(_) => {}
-        }
-    }
+    skip_past(&mut lines, BEGIN_SIGNATURE)?;
+    skip_past(&mut lines, END_SIGNATURE)?;
     match lines.find(|line| !line.is_empty()) {
         None => Ok(()),
         Some(line) if line == BEGIN_MESSAGE => Err(FramingError::NotOne),
         Some(_) => Err(FramingError::TextAfter),
+    }
+}
+
+/// Takes lines up to and with `marker`. Inside a message a dash at the start of
+/// a line is escaped as "- ", so any other armor line belongs to another one.
+fn skip_past<'a>(
+    lines: &mut impl Iterator<Item = &'a [u8]>,
+    marker: &[u8],
+) -> Result<(), FramingError> {
+    match lines.find(|line| line.starts_with(b"-----")) {
+        Some(line) if line == marker => Ok(()),
+        // Part of the marker: the file stops inside it.
+        Some(line) if marker.starts_with(line) => Err(FramingError::Truncated),
+        Some(_) => Err(FramingError::NotOne),
+        None => Err(FramingError::Truncated),
     }
 }
 

@@ -125,7 +125,7 @@ impl Sync {
         let selected = select(&metadata.products, &self.options.selection)?;
         let plan = Plan::new(Some(writer.store()), &metadata, selected)?;
         observer.event(&Event::Planned(&plan));
-        plan.check_space()?;
+        plan.check()?;
         let (content, files) = (plan.content.clone(), metadata.files);
         // From here only the plan is needed; large streams are large here.
         drop(metadata.products);

@@ -88,9 +88,6 @@ impl Plan {
                     held: here,
                 });
         }
-        if items.is_empty() {
-            return Err(SyncError::NothingSelected);
-        }
         let distinct: BTreeSet<_> = items.values().map(|i| (i.sha256, i.size, i.held)).collect();
         // The largest first: the last download to end is then a small one.
         let mut fetch: Vec<_> = fetch.into_values().collect();
@@ -129,11 +126,14 @@ impl Plan {
             .sum()
     }
 
-    /// Refuses a run that would fill the disk.
+    /// Refuses a run that would leave nothing to serve or fill the disk.
     ///
     /// # Errors
-    /// [`SyncError::Space`].
-    pub fn check_space(&self) -> Result<(), SyncError> {
+    /// [`SyncError::NothingSelected`], [`SyncError::Space`].
+    pub fn check(&self) -> Result<(), SyncError> {
+        if self.items.is_empty() {
+            return Err(SyncError::NothingSelected);
+        }
         let needed = self.fetch_bytes().saturating_add(self.metadata_bytes);
         match self.free {
             Some(free) if !self.fetch.is_empty() && needed > free => {
