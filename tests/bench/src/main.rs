@@ -1,0 +1,98 @@
+//! Benchmarks of maas-mirror beside its rivals.
+//!
+//! Programs, not tests: they print figures and judge nothing. Everything that
+//! is compared runs in one go, interleaved, round after round, because a
+//! machine's speed drifts by more than what is measured; quote medians and
+//! ratios, never one absolute figure. `docs/performance.md` says how to read
+//! them.
+
+mod client;
+mod figures;
+mod many;
+mod process;
+mod setup;
+mod start;
+mod sync;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use figures::Report;
+
+/// Any failure: a benchmark has no caller that tells failures apart.
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[derive(Debug, Parser)]
+#[command(name = "bench", about = "Benchmarks of maas-mirror beside its rivals")]
+struct Cli {
+    /// Which to run; all of them where none is named
+    #[arg(value_enum)]
+    which: Vec<Which>,
+    /// Rounds of each comparison
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Sizes of the images, 1.0 being those of maas.io
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+    /// Also write the figures, as JSON, to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// First and later syncs, beside sstream-mirror
+    Sync,
+    /// Memory of a sync of 900 MB
+    Memory,
+    /// Start on a snapshot of 10,000 items
+    Start,
+    /// Memory with 200 clients
+    Many,
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln_error(error.as_ref());
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "a program's own error output")]
+fn eprintln_error(error: &dyn Error) {
+    eprintln!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  because {cause}");
+        source = cause.source();
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let all = [Which::Sync, Which::Memory, Which::Start, Which::Many];
+    let wanted = if cli.which.is_empty() {
+        &all[..]
+    } else {
+        &cli.which[..]
+    };
+    let mut report = Report::default();
+    for which in wanted {
+        match which {
+            Which::Sync => sync::compare(cli.rounds, cli.scale, &mut report)?,
+            Which::Memory => sync::memory(cli.scale * 2.0, &mut report)?,
+            Which::Start => start::measure(cli.rounds, &mut report)?,
+            Which::Many => many::measure(&mut report)?,
+        }
+    }
+    report.print();
+    match &cli.json {
+        Some(path) => Ok(std::fs::write(path, report.to_json()? + "\n")?),
+        None => Ok(()),
+    }
+}
