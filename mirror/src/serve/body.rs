@@ -35,12 +35,7 @@ pub(super) struct FileBody {
 
 impl FileBody {
     pub(super) fn new(file: File, range: ByteRange) -> Self {
-        Self {
-            file: Arc::new(file),
-            next: range.start,
-            end: range.end,
-            reading: None,
-        }
+        Self { file: Arc::new(file), next: range.start, end: range.end, reading: None }
     }
 
     fn remaining(&self) -> u64 {
@@ -80,10 +75,7 @@ impl Body for FileBody {
         };
         Poll::Ready(Some(read.and_then(|bytes| {
             if bytes.is_empty() {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the file was cut short",
-                ));
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file was cut short"));
             }
             self.next += bytes.len() as u64;
             Ok(Frame::data(Bytes::from(bytes)))
@@ -116,10 +108,7 @@ fn read_at(file: &File, offset: u64, length: u64, flags: ReadWriteFlags) -> io::
 /// Cold, or a file system that cannot tell (FUSE, for one): then it means
 /// cold.
 fn would_block(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported)
 }
 
 #[cfg(test)]
@@ -139,16 +128,9 @@ mod tests {
     #[tokio::test]
     async fn exactly_the_range() {
         let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
-        for (start, end) in [
-            (0, content.len()),
-            (1, 2),
-            (65_535, 131_073),
-            (1_000_000, 1_200_000),
-        ] {
-            let range = ByteRange {
-                start: start as u64,
-                end: end as u64,
-            };
+        for (start, end) in [(0, content.len()), (1, 2), (65_535, 131_073), (1_000_000, 1_200_000)]
+        {
+            let range = ByteRange { start: start as u64, end: end as u64 };
             let body = FileBody::new(file(&content), range);
             assert_eq!(body.size_hint().exact(), Some(range.length()));
             let bytes = body.collect().await.expect("body").to_bytes();
@@ -159,13 +141,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_cut_short_is_an_error_not_an_end() {
         let file = file(&[7; 1000]);
-        let body = FileBody::new(
-            file,
-            ByteRange {
-                start: 0,
-                end: 2000,
-            },
-        );
+        let body = FileBody::new(file, ByteRange { start: 0, end: 2000 });
         let error = body.collect().await.expect_err("cut short");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }

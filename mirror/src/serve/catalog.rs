@@ -58,20 +58,14 @@ type IndexId = (u64, i64, i64, u64);
 
 impl Catalog {
     pub(super) fn find(&self, path: &RelPath) -> Option<Entry> {
-        self.snapshots
-            .iter()
-            .find_map(|(_, files)| files.get(path))
-            .copied()
+        self.snapshots.iter().find_map(|(_, files)| files.get(path)).copied()
     }
 
     fn read(store: &Store, before: &Self) -> Result<Self, StoreError> {
         let listed = store.snapshots()?;
         let ready = listed.iter().any(|snapshot| snapshot.current);
         let mut snapshots = Vec::new();
-        for SnapshotRef {
-            digest, current, ..
-        } in listed
-        {
+        for SnapshotRef { digest, current, .. } in listed {
             let known = before.snapshots.iter().find(|(known, _)| *known == digest);
             let files = match known {
                 Some((_, files)) => files.clone(),
@@ -97,30 +91,17 @@ fn index(snapshot: &Snapshot) -> HashMap<RelPath, Entry> {
     let newest = content.updated.values().max().copied();
     let metadata = content.metadata.iter().map(|file| {
         let name = file.path.file_name().trim_end_matches(".sjson");
-        let known = content
-            .updated
-            .get(file.path.as_str())
-            .or_else(|| content.updated.get(name));
+        let known = content.updated.get(file.path.as_str()).or_else(|| content.updated.get(name));
         let modified = system_time(known.copied().or(newest));
         (
             file.path.clone(),
-            Entry {
-                digest: file.digest,
-                size: file.size,
-                metadata: true,
-                modified,
-            },
+            Entry { digest: file.digest, size: file.size, metadata: true, modified },
         )
     });
     let items = content.versions.iter().flat_map(|(key, files)| {
         let modified = system_time(version_date(&key.version).or(newest));
         files.iter().map(move |file| {
-            let entry = Entry {
-                digest: file.digest,
-                size: file.size,
-                metadata: false,
-                modified,
-            };
+            let entry = Entry { digest: file.digest, size: file.size, metadata: false, modified };
             (file.path.clone(), entry)
         })
     });
@@ -176,14 +157,10 @@ impl Catalogs {
     pub fn readiness(&self) -> Readiness {
         let catalog = self.current();
         match catalog.snapshots.first() {
-            Some((snapshot, _)) if catalog.ready => Readiness::Ready {
-                snapshot: *snapshot,
-            },
+            Some((snapshot, _)) if catalog.ready => Readiness::Ready { snapshot: *snapshot },
             _ => {
                 let trouble = self.trouble.read().unwrap_or_else(PoisonError::into_inner);
-                Readiness::Empty {
-                    reason: trouble.clone(),
-                }
+                Readiness::Empty { reason: trouble.clone() }
             }
         }
     }

@@ -58,10 +58,7 @@ pub(super) async fn serve(
         }
     }
     drop(listener);
-    if tokio::time::timeout(options.drain, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(options.drain, graceful.shutdown()).await.is_err() {
         let seconds = options.drain.as_secs();
         tracing::warn!(seconds, "some responses did not end in time and are cut");
     }

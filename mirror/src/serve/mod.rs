@@ -33,11 +33,8 @@ use crate::store::Store;
 
 /// Where the images are: MAAS's path, and the two that the old static image
 /// had, for drop-in use.
-pub const PREFIXES: [&str; 3] = [
-    "/images/",
-    "/maas/images/ephemeral-v3/daily/",
-    "/maas/images/ephemeral-v3/stable/",
-];
+pub const PREFIXES: [&str; 3] =
+    ["/images/", "/maas/images/ephemeral-v3/daily/", "/maas/images/ephemeral-v3/stable/"];
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -96,18 +93,10 @@ impl Server {
     /// [`ServeError`].
     pub async fn bind(store: Store, options: Options) -> Result<Self, ServeError> {
         let catalogs = Catalogs::open(store).await?;
-        let failed = |source| ServeError::Bind {
-            address: options.listen,
-            source,
-        };
+        let failed = |source| ServeError::Bind { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self {
-            listener,
-            address,
-            catalogs: Arc::new(catalogs),
-            options,
-        })
+        Ok(Self { listener, address, catalogs: Arc::new(catalogs), options })
     }
 
     /// The address, with the port that was taken.

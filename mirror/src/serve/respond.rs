@@ -45,20 +45,11 @@ pub(super) async fn file(
     let etag = format!("\"{}\"", entry.digest);
     let answer = judge(headers, method, &etag, entry);
     let (status, range) = match answer {
-        Answer::Whole => (
-            StatusCode::OK,
-            ByteRange {
-                start: 0,
-                end: entry.size,
-            },
-        ),
+        Answer::Whole => (StatusCode::OK, ByteRange { start: 0, end: entry.size }),
         Answer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Answer::Unsatisfiable => return unsatisfiable(entry.size),
         Answer::PreconditionFailed => {
-            return error(
-                StatusCode::PRECONDITION_FAILED,
-                "the file is not the one asked for",
-            );
+            return error(StatusCode::PRECONDITION_FAILED, "the file is not the one asked for");
         }
         Answer::NotModified => {
             let mut response = Response::new(Body::empty());
@@ -132,39 +123,22 @@ fn describe(headers: &mut HeaderMap, entry: Entry, etag: &str) {
     insert(headers, ETAG, etag);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if entry.modified > SystemTime::UNIX_EPOCH {
-        insert(
-            headers,
-            LAST_MODIFIED,
-            &httpdate::fmt_http_date(entry.modified),
-        );
+        insert(headers, LAST_MODIFIED, &httpdate::fmt_http_date(entry.modified));
     }
-    let caching = if entry.metadata {
-        REVALIDATE
-    } else {
-        IMMUTABLE
-    };
+    let caching = if entry.metadata { REVALIDATE } else { IMMUTABLE };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
 }
 
 fn unsatisfiable(size: u64) -> Response<Body> {
-    let mut response = error(
-        StatusCode::RANGE_NOT_SATISFIABLE,
-        "no byte of the file is in the range",
-    );
-    insert(
-        response.headers_mut(),
-        CONTENT_RANGE,
-        &format!("bytes */{size}"),
-    );
+    let mut response =
+        error(StatusCode::RANGE_NOT_SATISFIABLE, "no byte of the file is in the range");
+    insert(response.headers_mut(), CONTENT_RANGE, &format!("bytes */{size}"));
     response
 }
 
 /// An error as JSON: a status for programs, a reason for people.
 pub(super) fn error(status: StatusCode, reason: &str) -> Response<Body> {
-    json(
-        status,
-        &serde_json::json!({ "status": status.as_u16(), "reason": reason }),
-    )
+    json(status, &serde_json::json!({ "status": status.as_u16(), "reason": reason }))
 }
 
 /// 204 to OPTIONS, 405 to anything else that is not GET or HEAD.
@@ -174,23 +148,16 @@ pub(super) fn other_method(method: &Method) -> Response<Body> {
         *response.status_mut() = StatusCode::NO_CONTENT;
         response
     } else {
-        error(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only GET and HEAD are served",
-        )
+        error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served")
     };
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(METHODS));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
     response
 }
 
 pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{value}\n")));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(mime::JSON));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(mime::JSON));
     response
 }
 

@@ -44,10 +44,9 @@ async fn readyz(State(catalogs): State<Arc<Catalogs>>) -> Response<Body> {
 
 async fn files(State(catalogs): State<Arc<Catalogs>>, request: Request) -> Response<Body> {
     let response = match relative(request.uri().path()) {
-        None => respond::error(
-            StatusCode::NOT_FOUND,
-            "there is nothing here; images are at /images/",
-        ),
+        None => {
+            respond::error(StatusCode::NOT_FOUND, "there is nothing here; images are at /images/")
+        }
         Some(_) if !matches!(*request.method(), Method::GET | Method::HEAD) => {
             respond::other_method(request.method())
         }
@@ -72,9 +71,7 @@ async fn files(State(catalogs): State<Arc<Catalogs>>, request: Request) -> Respo
 /// The path below one of the prefixes; `None` where it is below none, or is
 /// no path that a mirror could hold.
 fn relative(path: &str) -> Option<RelPath> {
-    let below = PREFIXES
-        .iter()
-        .find_map(|prefix| path.strip_prefix(prefix))?;
+    let below = PREFIXES.iter().find_map(|prefix| path.strip_prefix(prefix))?;
     let decoded = percent_decode_str(below).decode_utf8().ok()?;
     RelPath::new(decoded).ok()
 }
@@ -86,10 +83,7 @@ mod tests {
     #[test]
     fn prefixes_come_off_and_escapes_are_read_once() {
         let path = |text| relative(text).map(String::from);
-        assert_eq!(
-            path("/images/streams/v1/a%3Ab.sjson"),
-            Some("streams/v1/a:b.sjson".into())
-        );
+        assert_eq!(path("/images/streams/v1/a%3Ab.sjson"), Some("streams/v1/a:b.sjson".into()));
         assert_eq!(path("/maas/images/ephemeral-v3/daily/x"), Some("x".into()));
         assert_eq!(path("/maas/images/ephemeral-v3/stable/x"), Some("x".into()));
         for outside in [

@@ -38,9 +38,7 @@ pub enum FramingError {
 /// # Errors
 /// [`FramingError`] says what else there is.
 pub fn check_clear_signed(file: &[u8]) -> Result<(), FramingError> {
-    let mut lines = file
-        .split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii_end);
+    let mut lines = file.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     if lines.next() != Some(BEGIN_MESSAGE) {
         return Err(not_a_message(file));
     }
@@ -98,14 +96,8 @@ mod tests {
     #[test]
     fn one_message_is_accepted() {
         assert_eq!(check_clear_signed(GOOD.as_bytes()), Ok(()));
-        assert_eq!(
-            check_clear_signed(GOOD.replace('\n', "\r\n").as_bytes()),
-            Ok(())
-        );
-        assert_eq!(
-            check_clear_signed(format!("{GOOD}\n \n").as_bytes()),
-            Ok(())
-        );
+        assert_eq!(check_clear_signed(GOOD.replace('\n', "\r\n").as_bytes()), Ok(()));
+        assert_eq!(check_clear_signed(format!("{GOOD}\n \n").as_bytes()), Ok(()));
     }
 
     #[test]
@@ -117,14 +109,8 @@ mod tests {
             (format!(" {GOOD}"), TextBefore),
             (format!("{GOOD}{{}}\n"), TextAfter),
             (format!("{GOOD}{GOOD}"), NotOne),
-            (
-                GOOD.replace("Hash: SHA512", "Hash: SHA512\nComment: {}"),
-                TextInHeader,
-            ),
-            (
-                GOOD.replace("Hash: SHA512", "Hash: {\"a\":1}"),
-                TextInHeader,
-            ),
+            (GOOD.replace("Hash: SHA512", "Hash: SHA512\nComment: {}"), TextInHeader),
+            (GOOD.replace("Hash: SHA512", "Hash: {\"a\":1}"), TextInHeader),
             (GOOD.replace("- -----x", "-----x"), NotOne),
             (GOOD[..GOOD.len() - 10].to_owned(), Truncated),
             (GOOD[..60].to_owned(), Truncated),
@@ -140,10 +126,7 @@ mod tests {
     fn every_truncation_is_refused() {
         let end = GOOD.trim_end().len();
         for length in 0..end {
-            assert!(
-                check_clear_signed(&GOOD.as_bytes()[..length]).is_err(),
-                "{length}"
-            );
+            assert!(check_clear_signed(&GOOD.as_bytes()[..length]).is_err(), "{length}");
         }
     }
 }

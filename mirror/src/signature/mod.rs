@@ -14,13 +14,16 @@
 //!   but clients that cut from the first `{` would read it: the framing is
 //!   checked first, see [`FramingError`].
 
+mod engine;
 mod framing;
 mod keyring;
+mod memory;
 
 use std::time::SystemTime;
 
 pub use framing::{FramingError, check_clear_signed};
 pub use keyring::{Keyring, KeyringError};
+pub use memory::{Judgement, Memory};
 
 /// What a set of good signatures covers.
 #[derive(Clone, Debug)]
@@ -83,6 +86,9 @@ pub enum VerifyError {
     /// The OpenPGP data is damaged.
     #[error("its signature cannot be read")]
     Malformed(#[source] gpgme::Error),
+    /// The keyring cannot be used.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
     /// The engine failed for a reason that says nothing about the file.
     #[error("GnuPG failed while checking it")]
     Engine(#[source] gpgme::Error),

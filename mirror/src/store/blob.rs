@@ -93,8 +93,7 @@ impl Writer {
             resumed: length > 0,
         };
         if length <= size {
-            blob.rehash()
-                .map_err(|source| StoreError::io("read", &blob.path, source))?;
+            blob.rehash().map_err(|source| StoreError::io("read", &blob.path, source))?;
         } else {
             blob.restart()?;
         }
@@ -171,9 +170,7 @@ impl PartialBlob {
         if end > self.size {
             return Err(BlobError::TooLong { size: self.size });
         }
-        self.file
-            .write_all(bytes)
-            .map_err(|source| StoreError::io("write", &self.path, source))?;
+        self.file.write_all(bytes).map_err(|source| StoreError::io("write", &self.path, source))?;
         self.hasher.0.update(bytes);
         self.written = end;
         Ok(())
@@ -201,22 +198,14 @@ impl PartialBlob {
     pub fn finish(self) -> Result<(), BlobError> {
         if self.written != self.size {
             files::remove(&self.path)?;
-            return Err(BlobError::TooShort {
-                got: self.written,
-                size: self.size,
-            });
+            return Err(BlobError::TooShort { got: self.written, size: self.size });
         }
         let actual = self.hasher.0.finish();
         if actual != self.digest {
             files::remove(&self.path)?;
-            return Err(BlobError::Mismatch {
-                expected: self.digest,
-                actual,
-            });
+            return Err(BlobError::Mismatch { expected: self.digest, actual });
         }
-        self.file
-            .sync_data()
-            .map_err(|source| StoreError::io("sync", &self.path, source))?;
+        self.file.sync_data().map_err(|source| StoreError::io("sync", &self.path, source))?;
         files::rename(&self.path, &self.target)?;
         Ok(())
     }

@@ -100,10 +100,7 @@ impl Store {
         // A format that was raised while we waited for nobody to write.
         self.check_format()?;
         files::create_dir(&self.private("partial"))?;
-        Ok(Writer {
-            store: self.clone(),
-            _lock: lock,
-        })
+        Ok(Writer { store: self.clone(), _lock: lock })
     }
 
     /// Who holds the lock now, if anybody does.
@@ -242,15 +239,10 @@ impl Store {
         };
         match String::from_utf8_lossy(&text).trim().parse::<u32>() {
             Ok(found) if found <= FORMAT => Ok(()),
-            Ok(found) => Err(StoreError::NewerFormat {
-                path: self.root.clone(),
-                found,
-                known: FORMAT,
-            }),
-            Err(_) => Err(StoreError::Damaged {
-                path,
-                reason: "it is not a number".into(),
-            }),
+            Ok(found) => {
+                Err(StoreError::NewerFormat { path: self.root.clone(), found, known: FORMAT })
+            }
+            Err(_) => Err(StoreError::Damaged { path, reason: "it is not a number".into() }),
         }
     }
 
@@ -287,9 +279,7 @@ fn is_empty(root: &Path) -> Result<bool, StoreError> {
         Err(source) => return Err(StoreError::io("read", root, source)),
     };
     for entry in entries {
-        let name = entry
-            .map_err(|source| StoreError::io("read", root, source))?
-            .file_name();
+        let name = entry.map_err(|source| StoreError::io("read", root, source))?.file_name();
         // A fresh ext4 volume brings its lost+found.
         let ours = ["blobs", "index.json", ".maas-mirror", "lost+found"];
         if !ours.iter().any(|ours| name == *ours) {

@@ -28,14 +28,8 @@ impl Writer {
         let encoded = content.encode();
         let digest = Digest::of(&encoded.index);
         let mut snapshots = self.store.snapshots()?;
-        if snapshots
-            .iter()
-            .any(|snapshot| snapshot.current && snapshot.digest == digest)
-        {
-            return Ok(Published {
-                digest,
-                changed: false,
-            });
+        if snapshots.iter().any(|snapshot| snapshot.current && snapshot.digest == digest) {
+            return Ok(Published { digest, changed: false });
         }
         self.check_held(content)?;
         let index = encoded.index.as_slice();
@@ -52,44 +46,25 @@ impl Writer {
         }
         let size = index.len() as u64;
         let published = Some(now);
-        snapshots.insert(
-            0,
-            SnapshotRef {
-                digest,
-                size,
-                current: true,
-                published,
-                superseded: None,
-            },
-        );
+        snapshots
+            .insert(0, SnapshotRef { digest, size, current: true, published, superseded: None });
         self.replace_index(&snapshots)?;
-        Ok(Published {
-            digest,
-            changed: true,
-        })
+        Ok(Published { digest, changed: true })
     }
 
     /// Writes `index.json`: what this lists exists, the rest is garbage.
     pub(super) fn replace_index(&self, snapshots: &[SnapshotRef]) -> Result<(), StoreError> {
         let manifests = snapshots.iter().map(SnapshotRef::descriptor).collect();
         let index = Index::new(manifests, layout::Annotations::new());
-        files::write_atomically(
-            &self.store.root.join("index.json"),
-            &layout::to_bytes(&index),
-        )
+        files::write_atomically(&self.store.root.join("index.json"), &layout::to_bytes(&index))
     }
 
     fn check_held(&self, content: &Content) -> Result<(), StoreError> {
-        let missing = content
-            .files()
-            .find(|f| !self.store.has_blob(&f.digest, f.size));
+        let missing = content.files().find(|f| !self.store.has_blob(&f.digest, f.size));
         missing.map_or(Ok(()), |file| {
             Err(StoreError::Damaged {
                 path: self.store.blob_path(&file.digest),
-                reason: format!(
-                    "the content of {} is missing or has another length",
-                    file.path
-                ),
+                reason: format!("the content of {} is missing or has another length", file.path),
             })
         })
     }
@@ -99,10 +74,6 @@ impl Writer {
         let mut newest = state::read_newest(&path)?;
         let before = newest.clone();
         state::merge(&mut newest, &content.updated);
-        if newest == before {
-            Ok(())
-        } else {
-            state::write_newest(&path, &newest)
-        }
+        if newest == before { Ok(()) } else { state::write_newest(&path, &newest) }
     }
 }
