@@ -96,6 +96,8 @@ impl Store {
     /// [`StoreError::Locked`] names the holder; [`StoreError::ReadOnly`] where
     /// the file system takes no writes.
     pub fn writer(&self, command: &str) -> Result<Writer, StoreError> {
+        // A store that was copied without our private folder gets it back.
+        files::create_dir(&self.root.join(".maas-mirror"))?;
         let lock = lock::Lock::take(&self.private("lock"), command)?;
         // A format that was raised while we waited for nobody to write.
         self.check_format()?;
