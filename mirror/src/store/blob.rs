@@ -102,7 +102,8 @@ impl Writer {
     }
 
     /// Stores small content (metadata, manifests) under its digests. Content
-    /// already held, or given twice, is not written again.
+    /// already held, or given twice, is not written again; a blob of it that is
+    /// damaged is replaced.
     ///
     /// # Errors
     /// An I/O error.
@@ -114,7 +115,7 @@ impl Writer {
         let mut seen = BTreeSet::new();
         for bytes in contents {
             let digest = Digest::of(bytes);
-            if !seen.insert(digest) || self.store.has_blob(&digest, bytes.len() as u64) {
+            if !seen.insert(digest) || self.store.read_blob(&digest).is_ok() {
                 continue;
             }
             let partial = self.store.private("partial").join(digest.to_string());

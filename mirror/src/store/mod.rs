@@ -210,14 +210,18 @@ impl Store {
     }
 
     /// The newest `updated` accepted for each content id, by state file and
-    /// current snapshot alike, whichever is newer.
+    /// current snapshot alike, whichever is newer. A snapshot that cannot be
+    /// read is done without where there is a state: that is written first, so
+    /// it is never the older of the two.
     ///
     /// # Errors
-    /// [`StoreError`] where either cannot be read.
+    /// [`StoreError`] where the state cannot be read, or neither can.
     pub fn newest_updated(&self) -> Result<BTreeMap<String, Timestamp>, StoreError> {
         let mut newest = state::read_newest(&self.private(state::NEWEST))?;
-        if let Some(current) = self.current()? {
-            state::merge(&mut newest, &current.content.updated);
+        match self.current() {
+            Ok(Some(current)) => state::merge(&mut newest, &current.content.updated),
+            Err(error) if newest.is_empty() => return Err(error),
+            Ok(None) | Err(_) => {}
         }
         Ok(newest)
     }
