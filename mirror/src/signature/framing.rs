@@ -4,6 +4,11 @@ const BEGIN_MESSAGE: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
 const BEGIN_SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 const END_SIGNATURE: &[u8] = b"-----END PGP SIGNATURE-----";
 
+/// The longest line that `gpg` signs. Where it checks, it drops what stands
+/// past 20,000 bytes of a line and says "Good signature" of the rest, spaces at
+/// its end aside: what was dropped, clients would read.
+const MAX_LINE: usize = 19_995;
+
 /// Why bytes are not one clear-signed message and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
@@ -22,6 +27,9 @@ pub enum FramingError {
     /// A header line other than `Hash:`; OpenPGP allows no other there.
     #[error("there is text in the signed message's header, which no signature covers")]
     TextInHeader,
+    /// A line of which GnuPG would check the beginning alone.
+    #[error("it has a line of more than {MAX_LINE} bytes, whose end no signature covers")]
+    LongLine,
     /// It stops before the signature ends.
     #[error("the signed message stops before its signature ends")]
     Truncated,
@@ -33,7 +41,8 @@ pub enum FramingError {
 
 /// Checks that `file` is exactly one clear-signed message (RFC 4880 section 7,
 /// RFC 9580 section 7): the header line, `Hash:` lines, an empty line, the
-/// text with dashes escaped, one armored signature, and no other text.
+/// text with dashes escaped, one armored signature, and no other text; no line
+/// longer than GnuPG reads.
 ///
 /// # Errors
 /// [`FramingError`] says what else there is.
@@ -41,6 +50,9 @@ pub fn check_clear_signed(file: &[u8]) -> Result<(), FramingError> {
     let mut lines = file.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     if lines.next() != Some(BEGIN_MESSAGE) {
         return Err(not_a_message(file));
+    }
+    if file.split(|byte| *byte == b'\n').any(|line| line.len() > MAX_LINE) {
+        return Err(FramingError::LongLine);
     }
     for line in lines.by_ref().take_while(|line| !line.is_empty()) {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b',' | b'-');
@@ -112,6 +124,7 @@ mod tests {
             (GOOD.replace("Hash: SHA512", "Hash: SHA512\nComment: {}"), TextInHeader),
             (GOOD.replace("Hash: SHA512", "Hash: {\"a\":1}"), TextInHeader),
             (GOOD.replace("- -----x", "-----x"), NotOne),
+            (GOOD.replace("{}", &format!("{{}}{}x", " ".repeat(MAX_LINE))), LongLine),
             (GOOD[..GOOD.len() - 10].to_owned(), Truncated),
             (GOOD[..60].to_owned(), Truncated),
             ("-----BEGIN PGP MESSAGE-----\n".to_owned(), NotClearSigned),

@@ -1,5 +1,6 @@
 //! Blobs on their way into the store.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
@@ -101,7 +102,8 @@ impl Writer {
     }
 
     /// Stores small content (metadata, manifests) under its digests. Content
-    /// already held is not written again.
+    /// already held, or given twice, is not written again; a blob of it that is
+    /// damaged is replaced.
     ///
     /// # Errors
     /// An I/O error.
@@ -110,9 +112,10 @@ impl Writer {
         contents: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(), StoreError> {
         let mut pending = Vec::new();
+        let mut seen = BTreeSet::new();
         for bytes in contents {
             let digest = Digest::of(bytes);
-            if self.store.has_blob(&digest, bytes.len() as u64) {
+            if !seen.insert(digest) || self.store.read_blob(&digest).is_ok() {
                 continue;
             }
             let partial = self.store.private("partial").join(digest.to_string());

@@ -60,7 +60,7 @@ impl Writer {
             snapshots: expired.iter().map(|snapshot| snapshot.digest).collect(),
             blobs: garbage.len(),
             partials: 0,
-            bytes: garbage.values().sum(),
+            bytes: total(garbage.values()),
         })
     }
 
@@ -102,7 +102,7 @@ impl Writer {
             snapshots: expired.iter().map(|snapshot| snapshot.digest).collect(),
             blobs: garbage.len(),
             partials: partials.len(),
-            bytes: garbage.values().chain(partials.values()).sum(),
+            bytes: total(garbage.values().chain(partials.values())),
         })
     }
 
@@ -156,6 +156,11 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// The sum of lengths. A snapshot that somebody else wrote may list any.
+fn total<'a>(sizes: impl Iterator<Item = &'a u64>) -> u64 {
+    sizes.fold(0, |sum, size| sum.saturating_add(*size))
 }
 
 /// Whether a file was last written longer than `age` ago. A file that cannot

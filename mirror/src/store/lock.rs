@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,11 @@ impl fmt::Display for Holder {
     }
 }
 
+/// How often the lock is tried before it counts as held, and the pause between
+/// two tries: [`holder`] takes it for some microseconds to look at it.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
+
 impl Lock {
     pub(super) fn take(path: &Path, command: &str) -> Result<Self, StoreError> {
         let failed = |source| StoreError::io("lock", path, source);
@@ -46,7 +52,7 @@ impl Lock {
             .truncate(false)
             .open(path)
             .map_err(failed)?;
-        match file.try_lock() {
+        match try_patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(StoreError::Locked { path: path.to_owned(), holder: read(&mut file) });
@@ -63,6 +69,16 @@ impl Lock {
         file.set_len(0).and_then(|()| file.write_all(&text)).map_err(failed)?;
         Ok(Self { _file: file })
     }
+}
+
+fn try_patiently(file: &File) -> Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
+    file.try_lock()
 }
 
 /// Who holds the lock at `path`; `None` where it is free.

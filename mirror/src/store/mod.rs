@@ -96,6 +96,8 @@ impl Store {
     /// [`StoreError::Locked`] names the holder; [`StoreError::ReadOnly`] where
     /// the file system takes no writes.
     pub fn writer(&self, command: &str) -> Result<Writer, StoreError> {
+        // A store that was copied without our private folder gets it back.
+        files::create_dir(&self.root.join(".maas-mirror"))?;
         let lock = lock::Lock::take(&self.private("lock"), command)?;
         // A format that was raised while we waited for nobody to write.
         self.check_format()?;
@@ -208,14 +210,18 @@ impl Store {
     }
 
     /// The newest `updated` accepted for each content id, by state file and
-    /// current snapshot alike, whichever is newer.
+    /// current snapshot alike, whichever is newer. A snapshot that cannot be
+    /// read is done without where there is a state: that is written first, so
+    /// it is never the older of the two.
     ///
     /// # Errors
-    /// [`StoreError`] where either cannot be read.
+    /// [`StoreError`] where the state cannot be read, or neither can.
     pub fn newest_updated(&self) -> Result<BTreeMap<String, Timestamp>, StoreError> {
         let mut newest = state::read_newest(&self.private(state::NEWEST))?;
-        if let Some(current) = self.current()? {
-            state::merge(&mut newest, &current.content.updated);
+        match self.current() {
+            Ok(Some(current)) => state::merge(&mut newest, &current.content.updated),
+            Err(error) if newest.is_empty() => return Err(error),
+            Ok(None) | Err(_) => {}
         }
         Ok(newest)
     }

@@ -19,7 +19,8 @@ pub struct Published {
 
 impl Writer {
     /// Makes `content` the current snapshot, in the order of durability of the
-    /// [module](super). Where it is current already, nothing is written.
+    /// [module](super). Where it is current already, nothing is written,
+    /// unless its description is damaged, which this mends.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] names a file whose blob is not held; or an I/O
@@ -28,7 +29,8 @@ impl Writer {
         let encoded = content.encode();
         let digest = Digest::of(&encoded.index);
         let mut snapshots = self.store.snapshots()?;
-        if snapshots.iter().any(|snapshot| snapshot.current && snapshot.digest == digest) {
+        let is_current = snapshots.iter().any(|s| s.current && s.digest == digest);
+        if is_current && self.store.load(&digest).is_ok() {
             return Ok(Published { digest, changed: false });
         }
         self.check_held(content)?;
