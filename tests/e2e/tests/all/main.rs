@@ -1,0 +1,16 @@
+//! Runs the program `maas-mirror` against upstreams, disks and clients of every kind.
+//!
+//! One program for all themes: they run side by side.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod items;
+mod json;
+mod redirects;
+mod rollback;
+mod signatures;
