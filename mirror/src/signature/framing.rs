@@ -25,6 +25,9 @@ pub enum FramingError {
     /// It stops before the signature ends.
     #[error("the signed message stops before its signature ends")]
     Truncated,
+    /// Text that a client reads and GnuPG does not.
+    #[error("there is text in a line of the signed message that its signature does not cover")]
+    TextInLine,
     /// More than one signed message, or a line in it that only a second one
     /// would have.
     #[error("it holds more than one signed message")]
@@ -57,6 +60,32 @@ pub fn check_clear_signed(file: &[u8]) -> Result<(), FramingError> {
         None => Ok(()),
         Some(line) if line == BEGIN_MESSAGE => Err(FramingError::NotOne),
         Some(_) => Err(FramingError::TextAfter),
+    }
+}
+
+/// Checks that the text of `file`, which [`check_clear_signed`] has passed, is
+/// the `plaintext` that the signature covers.
+///
+/// GnuPG reads no more than 19,995 bytes of a line and drops white space at
+/// the end of what it has read. So a line that goes on with 20,000 spaces and
+/// then other text still has a good signature, and a client that takes the
+/// text from the file itself reads what nobody signed.
+pub(super) fn check_covered(file: &[u8], plaintext: &[u8]) -> Result<(), FramingError> {
+    let text = file
+        .split(|byte| *byte == b'\n')
+        .skip_while(|line| !line.trim_ascii_end().is_empty())
+        .skip(1)
+        .take_while(|line| line.trim_ascii_end() != BEGIN_SIGNATURE)
+        .map(|line| line.strip_prefix(b"- ").unwrap_or(line));
+    let covered = plaintext.strip_suffix(b"\n").unwrap_or(plaintext);
+    let covered = covered.split(|byte| *byte == b'\n');
+    if text
+        .map(<[u8]>::trim_ascii_end)
+        .eq(covered.map(<[u8]>::trim_ascii_end))
+    {
+        Ok(())
+    } else {
+        Err(FramingError::TextInLine)
     }
 }
 
@@ -106,6 +135,21 @@ mod tests {
             check_clear_signed(format!("{GOOD}\n \n").as_bytes()),
             Ok(())
         );
+    }
+
+    #[test]
+    fn the_text_must_be_what_is_covered() {
+        let check =
+            |file: &str, plaintext: &str| check_covered(file.as_bytes(), plaintext.as_bytes());
+        for plaintext in ["{}\n-----x\n", "{}\n-----x", "{}\r\n-----x \r\n"] {
+            assert_eq!(check(GOOD, plaintext), Ok(()), "{plaintext:?}");
+        }
+        assert_eq!(check(&GOOD.replace('\n', "\r\n"), "{}\n-----x\n"), Ok(()));
+        let spaces = " ".repeat(20_000);
+        let more = GOOD.replace("{}\n", &format!("{{}}{spaces}{{\"evil\":1}}\n"));
+        assert_eq!(check(&more, "{}\n-----x\n"), Err(TextInLine));
+        assert_eq!(check(GOOD, "{}\n"), Err(TextInLine));
+        assert_eq!(check(GOOD, "{}\n-----x\n{}\n"), Err(TextInLine));
     }
 
     #[test]

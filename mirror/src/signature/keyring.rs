@@ -7,6 +7,7 @@ use std::{fs, io};
 use gpgme::{Context, Protocol};
 use tempfile::TempDir;
 
+use super::framing::check_covered;
 use super::{Signer, Verified, VerifyError, check_clear_signed};
 use crate::simplestreams::{Digest, Hasher};
 
@@ -124,6 +125,7 @@ impl Keyring {
         if signers.is_empty() {
             return Err(VerifyError::Malformed(gpgme::Error::NO_DATA));
         }
+        check_covered(file, &plaintext)?;
         Ok(Verified { plaintext, signers })
     }
 

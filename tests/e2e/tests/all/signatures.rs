@@ -85,6 +85,18 @@ fn text_in_the_header_of_the_signed_part() {
     });
 }
 
+/// GnuPG calls this signature good: it reads only the first 19,995 bytes of a line.
+#[test]
+fn text_far_out_in_a_signed_line() {
+    refused("signature-text-in-line", |world| {
+        let spaces = " ".repeat(20_000);
+        let smuggled = format!("{{{spaces}\"evil\": 1,\n");
+        let index = world.index().replacen("{\n", &smuggled, 1);
+        assert_ne!(index, world.index());
+        world.put_index(index.as_bytes());
+    });
+}
+
 #[test]
 fn two_signatures_of_which_one_is_unknown() {
     refused("signature-one-of-two", |world| {
