@@ -217,8 +217,13 @@ impl Store {
     /// [`StoreError`] where either cannot be read.
     pub fn newest_updated(&self) -> Result<BTreeMap<String, Timestamp>, StoreError> {
         let mut newest = state::read_newest(&self.private(state::NEWEST))?;
-        if let Some(current) = self.current()? {
-            state::merge(&mut newest, &current.content.updated);
+        match self.current() {
+            Ok(Some(current)) => state::merge(&mut newest, &current.content.updated),
+            Ok(None) => {}
+            // The state is written before `index.json`, so it is no older: a
+            // sync can mend a damaged description.
+            Err(StoreError::Damaged { .. } | StoreError::Io { .. }) if !newest.is_empty() => {}
+            Err(error) => return Err(error),
         }
         Ok(newest)
     }

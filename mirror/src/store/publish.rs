@@ -19,7 +19,8 @@ pub struct Published {
 
 impl Writer {
     /// Makes `content` the current snapshot, in the order of durability of the
-    /// [module](super). Where it is current already, nothing is written.
+    /// [module](super). Where it is current already, nothing is written but
+    /// what its description lacks.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] names a file whose blob is not held; or an I/O
@@ -28,6 +29,12 @@ impl Writer {
         let encoded = content.encode();
         let digest = Digest::of(&encoded.index);
         let mut snapshots = self.store.snapshots()?;
+        self.check_held(content)?;
+        // Before anything else: where a description was damaged and moved out of
+        // the way, a publish of the same content mends it.
+        let index = encoded.index.as_slice();
+        let parts = encoded.manifests.iter().map(Vec::as_slice);
+        self.put_all(parts.chain([layout::EMPTY_CONFIG, index]))?;
         if snapshots
             .iter()
             .any(|snapshot| snapshot.current && snapshot.digest == digest)
@@ -37,10 +44,6 @@ impl Writer {
                 changed: false,
             });
         }
-        self.check_held(content)?;
-        let index = encoded.index.as_slice();
-        let parts = encoded.manifests.iter().map(Vec::as_slice);
-        self.put_all(parts.chain([layout::EMPTY_CONFIG, index]))?;
         files::sync_dir(&self.store.root.join("blobs/sha256"))?;
         self.remember(content)?;
 
