@@ -23,13 +23,16 @@ impl Held {
     #[track_caller]
     #[must_use]
     pub fn by(world: &World) -> Self {
-        let list = world
-            .mirror("list")
-            .args(["-o", "json"])
-            .run()
-            .expect(0)
-            .json();
-        let folder = world.store().join("blobs/sha256");
+        Self::at(world, &world.store())
+    }
+
+    /// What a store at some other place holds now.
+    #[track_caller]
+    #[must_use]
+    pub fn at(world: &World, store: &Path) -> Self {
+        let list = world.at("list", store).args(["-o", "json"]);
+        let list = list.run().expect(0).json();
+        let folder = store.join("blobs/sha256");
         let files = listed(&list).into_iter().map(|(path, digest)| {
             let bytes = std::fs::read(folder.join(&digest)).expect("a listed blob");
             assert_eq!(sha256(&bytes), digest, "{path}");
@@ -37,7 +40,7 @@ impl Held {
         });
         Self {
             files: files.collect(),
-            blobs: blobs_in(&world.store()),
+            blobs: blobs_in(store),
             snapshot: list["snapshot"].as_str().expect("snapshot").to_owned(),
         }
     }

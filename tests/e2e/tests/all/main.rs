@@ -9,8 +9,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod disk;
 mod items;
 mod json;
+mod lifecycle;
 mod redirects;
 mod rollback;
+mod signals;
 mod signatures;
+mod verify;
