@@ -295,8 +295,16 @@ fn is_empty(root: &Path) -> Result<bool, StoreError> {
         let name = entry
             .map_err(|source| StoreError::io("read", root, source))?
             .file_name();
-        // A fresh ext4 volume brings its lost+found.
-        let ours = ["blobs", "index.json", ".maas-mirror", "lost+found"];
+        // Those that end in `.new` are what a crash leaves of a file that was
+        // being written; a fresh ext4 volume brings its lost+found.
+        let ours = [
+            "blobs",
+            "index.json",
+            "index.json.new",
+            "oci-layout.new",
+            ".maas-mirror",
+            "lost+found",
+        ];
         if !ours.iter().any(|ours| name == *ours) {
             return Ok(false);
         }
