@@ -8,6 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use clap::error::ContextValue;
 use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
 use super::args::Cli;
@@ -28,8 +29,30 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Cli, ParseError> {
     if let Some(path) = config_path(&args) {
         command = with_file(command, &path).map_err(ParseError::Config)?;
     }
-    let matches: ArgMatches = command.try_get_matches_from(args).map_err(ParseError::Clap)?;
+    let matches: ArgMatches = command
+        .try_get_matches_from(args)
+        .map_err(|error| ParseError::Clap(without_credentials(error)))?;
     Cli::from_arg_matches(&matches).map_err(ParseError::Clap)
+}
+
+/// clap shows a value that it refuses; a URL may come with a password, and by
+/// way of the environment into a log.
+fn without_credentials(mut error: clap::Error) -> clap::Error {
+    let hidden: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => {
+                let (scheme, rest) = text.split_once("://")?;
+                let (_, host) = rest.rsplit_once('@')?;
+                Some((kind, format!("{scheme}://{host}")))
+            }
+            _ => None,
+        })
+        .collect();
+    for (kind, text) in hidden {
+        error.insert(kind, ContextValue::String(text));
+    }
+    error
 }
 
 /// Gives each option with a long name its environment variable.

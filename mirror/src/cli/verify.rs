@@ -31,11 +31,16 @@ pub(super) fn run(args: &VerifyArgs, output: &Output) -> Result<Exit, Failure> {
         let written = std::fs::write(path, text + "\n");
         written.map_err(|error| Failure::new(format!("cannot write {}", path.display()), error))?;
     }
-    output.json(&report);
-    show(&report, output);
-    if args.repair && !report.intact {
+    // Mended before anything is printed: with `-o json` a failure is printed
+    // in place of the report.
+    let moved = if args.repair && !report.intact {
         let writer = store.writer("maas-mirror verify --repair");
-        let moved = writer.and_then(|writer| repair(&writer, &report));
+        Some(writer.and_then(|writer| repair(&writer, &report)))
+    } else {
+        None
+    };
+    show(&report, output);
+    if let Some(moved) = moved {
         let moved = moved
             .map_err(|error| Failure::store(format!("cannot repair {}", root.display()), &error))?;
         output.line(&format!(
@@ -43,6 +48,7 @@ pub(super) fn run(args: &VerifyArgs, output: &Output) -> Result<Exit, Failure> {
             count(moved, "damaged blob")
         ));
     }
+    output.json(&report);
     Ok(if report.intact { Exit::Done } else { Exit::Unverified })
 }
 

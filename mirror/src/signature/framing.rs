@@ -4,11 +4,6 @@ const BEGIN_MESSAGE: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
 const BEGIN_SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 const END_SIGNATURE: &[u8] = b"-----END PGP SIGNATURE-----";
 
-/// The longest line that `gpg` signs. Where it checks, it drops what stands
-/// past 20,000 bytes of a line and says "Good signature" of the rest, spaces at
-/// its end aside: what was dropped, clients would read.
-const MAX_LINE: usize = 19_995;
-
 /// Why bytes are not one clear-signed message and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
@@ -27,12 +22,12 @@ pub enum FramingError {
     /// A header line other than `Hash:`; OpenPGP allows no other there.
     #[error("there is text in the signed message's header, which no signature covers")]
     TextInHeader,
-    /// A line of which GnuPG would check the beginning alone.
-    #[error("it has a line of more than {MAX_LINE} bytes, whose end no signature covers")]
-    LongLine,
     /// It stops before the signature ends.
     #[error("the signed message stops before its signature ends")]
     Truncated,
+    /// Text that a client reads and GnuPG does not.
+    #[error("there is text in a line of the signed message that its signature does not cover")]
+    TextInLine,
     /// More than one signed message, or a line in it that only a second one
     /// would have.
     #[error("it holds more than one signed message")]
@@ -41,8 +36,7 @@ pub enum FramingError {
 
 /// Checks that `file` is exactly one clear-signed message (RFC 4880 section 7,
 /// RFC 9580 section 7): the header line, `Hash:` lines, an empty line, the
-/// text with dashes escaped, one armored signature, and no other text; no line
-/// longer than GnuPG reads.
+/// text with dashes escaped, one armored signature, and no other text.
 ///
 /// # Errors
 /// [`FramingError`] says what else there is.
@@ -50,9 +44,6 @@ pub fn check_clear_signed(file: &[u8]) -> Result<(), FramingError> {
     let mut lines = file.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     if lines.next() != Some(BEGIN_MESSAGE) {
         return Err(not_a_message(file));
-    }
-    if file.split(|byte| *byte == b'\n').any(|line| line.len() > MAX_LINE) {
-        return Err(FramingError::LongLine);
     }
     for line in lines.by_ref().take_while(|line| !line.is_empty()) {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b',' | b'-');
@@ -67,6 +58,29 @@ pub fn check_clear_signed(file: &[u8]) -> Result<(), FramingError> {
         None => Ok(()),
         Some(line) if line == BEGIN_MESSAGE => Err(FramingError::NotOne),
         Some(_) => Err(FramingError::TextAfter),
+    }
+}
+
+/// Checks that the text of `file`, which [`check_clear_signed`] has passed, is
+/// the `plaintext` that the signature covers.
+///
+/// GnuPG reads no more than 19,995 bytes of a line and drops white space at
+/// the end of what it has read. So a line that goes on with 20,000 spaces and
+/// then other text still has a good signature, and a client that takes the
+/// text from the file itself reads what nobody signed.
+pub(super) fn check_covered(file: &[u8], plaintext: &[u8]) -> Result<(), FramingError> {
+    let text = file
+        .split(|byte| *byte == b'\n')
+        .skip_while(|line| !line.trim_ascii_end().is_empty())
+        .skip(1)
+        .take_while(|line| line.trim_ascii_end() != BEGIN_SIGNATURE)
+        .map(|line| line.strip_prefix(b"- ").unwrap_or(line));
+    let covered = plaintext.strip_suffix(b"\n").unwrap_or(plaintext);
+    let covered = covered.split(|byte| *byte == b'\n');
+    if text.map(<[u8]>::trim_ascii_end).eq(covered.map(<[u8]>::trim_ascii_end)) {
+        Ok(())
+    } else {
+        Err(FramingError::TextInLine)
     }
 }
 
@@ -113,6 +127,21 @@ mod tests {
     }
 
     #[test]
+    fn the_text_must_be_what_is_covered() {
+        let check =
+            |file: &str, plaintext: &str| check_covered(file.as_bytes(), plaintext.as_bytes());
+        for plaintext in ["{}\n-----x\n", "{}\n-----x", "{}\r\n-----x \r\n"] {
+            assert_eq!(check(GOOD, plaintext), Ok(()), "{plaintext:?}");
+        }
+        assert_eq!(check(&GOOD.replace('\n', "\r\n"), "{}\n-----x\n"), Ok(()));
+        let spaces = " ".repeat(20_000);
+        let more = GOOD.replace("{}\n", &format!("{{}}{spaces}{{\"evil\":1}}\n"));
+        assert_eq!(check(&more, "{}\n-----x\n"), Err(TextInLine));
+        assert_eq!(check(GOOD, "{}\n"), Err(TextInLine));
+        assert_eq!(check(GOOD, "{}\n-----x\n{}\n"), Err(TextInLine));
+    }
+
+    #[test]
     fn everything_else_is_told_apart() {
         let cases = [
             (String::new(), NotSigned),
@@ -124,7 +153,6 @@ mod tests {
             (GOOD.replace("Hash: SHA512", "Hash: SHA512\nComment: {}"), TextInHeader),
             (GOOD.replace("Hash: SHA512", "Hash: {\"a\":1}"), TextInHeader),
             (GOOD.replace("- -----x", "-----x"), NotOne),
-            (GOOD.replace("{}", &format!("{{}}{}x", " ".repeat(MAX_LINE))), LongLine),
             (GOOD[..GOOD.len() - 10].to_owned(), Truncated),
             (GOOD[..60].to_owned(), Truncated),
             ("-----BEGIN PGP MESSAGE-----\n".to_owned(), NotClearSigned),

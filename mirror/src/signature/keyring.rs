@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io};
 
 use super::engine::Engine;
+use super::framing::check_covered;
 use super::{Signer, Verified, VerifyError, check_clear_signed};
 use crate::simplestreams::{Digest, Hasher};
 
@@ -109,7 +110,9 @@ impl Keyring {
     /// [`VerifyError`] tells the cases apart.
     pub fn verify(&self, file: &[u8]) -> Result<Verified, VerifyError> {
         check_clear_signed(file)?;
-        self.engine()?.verify(file, self.allow_expired)
+        let verified = self.engine()?.verify(file, self.allow_expired)?;
+        check_covered(file, &verified.plaintext)?;
+        Ok(verified)
     }
 
     fn engine(&self) -> Result<Arc<Engine>, KeyringError> {

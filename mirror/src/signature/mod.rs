@@ -13,6 +13,9 @@
 //! - Text before or after the signed message is accepted by gpgme and `gpgv`,
 //!   but clients that cut from the first `{` would read it: the framing is
 //!   checked first, see [`FramingError`].
+//! - Text past byte 19,995 of a line is dropped, and spaces before it too, so
+//!   that a line made longer keeps its good signature: the file's own text is
+//!   compared with the plaintext.
 
 mod engine;
 mod framing;

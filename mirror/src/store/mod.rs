@@ -220,8 +220,11 @@ impl Store {
         let mut newest = state::read_newest(&self.private(state::NEWEST))?;
         match self.current() {
             Ok(Some(current)) => state::merge(&mut newest, &current.content.updated),
-            Err(error) if newest.is_empty() => return Err(error),
-            Ok(None) | Err(_) => {}
+            Ok(None) => {}
+            // The state is written before `index.json`, so it is no older: a
+            // sync can mend a damaged description.
+            Err(StoreError::Damaged { .. } | StoreError::Io { .. }) if !newest.is_empty() => {}
+            Err(error) => return Err(error),
         }
         Ok(newest)
     }
@@ -286,8 +289,16 @@ fn is_empty(root: &Path) -> Result<bool, StoreError> {
     };
     for entry in entries {
         let name = entry.map_err(|source| StoreError::io("read", root, source))?.file_name();
-        // A fresh ext4 volume brings its lost+found.
-        let ours = ["blobs", "index.json", ".maas-mirror", "lost+found"];
+        // Those that end in `.new` are what a crash leaves of a file that was
+        // being written; a fresh ext4 volume brings its lost+found.
+        let ours = [
+            "blobs",
+            "index.json",
+            "index.json.new",
+            "oci-layout.new",
+            ".maas-mirror",
+            "lost+found",
+        ];
         if !ours.iter().any(|ours| name == *ours) {
             return Ok(false);
         }

@@ -39,7 +39,9 @@ impl Writer {
         self.put_all(parts.chain([layout::EMPTY_CONFIG, index]))?;
         files::sync_dir(&self.store.root.join("blobs/sha256"))?;
         self.remember(content)?;
-
+        if is_current {
+            return Ok(Published { digest, changed: false });
+        }
         let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         snapshots.retain(|snapshot| snapshot.digest != digest);
         for snapshot in snapshots.iter_mut().filter(|snapshot| snapshot.current) {

@@ -55,7 +55,7 @@ fn text_past_the_end_of_what_gnupg_reads_of_a_line_is_refused() {
     let evil = format!("\"a\": 1}}{}, \"evil\": 1}}", " ".repeat(20_000));
     let file = replace(&file, "\"a\": 1}", &evil);
     assert!(gpgv_accepts(&key, &file));
-    assert_framing(&keyring, &file, FramingError::LongLine);
+    assert_framing(&keyring, &file, FramingError::TextInLine);
 }
 
 #[test]

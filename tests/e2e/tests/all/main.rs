@@ -1,0 +1,20 @@
+//! Runs the program `maas-mirror` against upstreams, disks and clients of every kind.
+//!
+//! One program for all themes: they run side by side.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod disk;
+mod items;
+mod json;
+mod lifecycle;
+mod redirects;
+mod rollback;
+mod signals;
+mod signatures;
+mod verify;
