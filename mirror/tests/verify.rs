@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fixtures::{SigningKey, Stream, StreamSpec};
@@ -24,13 +23,11 @@ const QUICK: Options = Options { quick: true };
 const FULL: Options = Options { quick: false };
 const SQUASHFS: &str = "xenial/amd64/20210928/squashfs";
 
-static KEY: LazyLock<SigningKey> =
-    LazyLock::new(|| SigningKey::generate("Test <test@example.org>").unwrap());
-
 /// A store built through the library from a signed stream.
 struct Mirror {
     store: Store,
     content: Content,
+    key: SigningKey,
     keyring: Keyring,
     dir: TempDir,
 }
@@ -43,12 +40,13 @@ impl Mirror {
     fn of(stream: &Stream) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(dir.path().join("store")).unwrap();
-        let keyring = keyring(dir.path().join("keys.gpg"), &KEY);
+        let key = key();
+        let keyring = keyring(dir.path().join("keys.gpg"), &key);
         let writer = store.writer("test").unwrap();
-        let content = fill(&writer, stream);
+        let content = fill(&writer, stream, &key);
         writer.publish(&content, jiff::Timestamp::UNIX_EPOCH).unwrap();
         drop(writer);
-        Self { store, content, keyring, dir }
+        Self { store, content, key, keyring, dir }
     }
 
     fn verify(&self, options: Options) -> Report {
@@ -90,13 +88,17 @@ impl Mirror {
     }
 }
 
+fn key() -> SigningKey {
+    SigningKey::generate("Test <test@example.org>").unwrap()
+}
+
 fn keyring(path: PathBuf, key: &SigningKey) -> Keyring {
     key.write_keyring(&path).unwrap();
     Keyring::from_files(&[path]).unwrap()
 }
 
-/// Stores what the default selection takes from `stream`, signed by [`KEY`].
-fn fill(writer: &Writer, stream: &Stream) -> Content {
+/// Stores what the default selection takes from `stream`, signed by `key`.
+fn fill(writer: &Writer, stream: &Stream, key: &SigningKey) -> Content {
     let mut content = Content::default();
     let mut texts: Vec<_> = stream
         .products
@@ -110,16 +112,16 @@ fn fill(writer: &Writer, stream: &Stream) -> Content {
     let documents: Vec<_> = texts.iter().map(parse).collect();
     texts.push(("streams/v1/index.sjson", stream.index_text().unwrap()));
     for (path, text) in texts {
-        let bytes = KEY.clear_sign(&text).unwrap();
+        let bytes = key.clear_sign(&text).unwrap();
         writer.put_all([bytes.as_slice()]).unwrap();
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
         content.metadata.push(FileRef { path: RelPath::new(path).unwrap(), digest, size });
     }
     for item in select(&documents, &Selection::default()).unwrap() {
         writer.put_all([stream.content(item.path.as_str()).unwrap().as_slice()]).unwrap();
-        let key = VersionKey { product: item.product, version: item.version };
+        let version = VersionKey { product: item.product, version: item.version };
         let file = FileRef { path: item.path, digest: item.sha256, size: item.size };
-        content.versions.entry(key).or_default().push(file);
+        content.versions.entry(version).or_default().push(file);
     }
     content
 }
@@ -139,7 +141,7 @@ fn an_intact_store_has_no_problems_and_a_full_report() {
         assert!(report.intact, "{:?}", report.problems);
         assert!(report.problems.is_empty());
         assert_eq!(report.quick, options.quick);
-        assert_eq!(report.trusted_keys, [KEY.fingerprint()]);
+        assert_eq!(report.trusted_keys, [mirror.key.fingerprint()]);
         let (blobs, _) = mirror.store.blobs().unwrap();
         assert_eq!((report.blobs, report.bytes), (blobs.len(), blobs.values().sum()));
         assert_eq!(report.removable.unreferenced_blobs, 0);
@@ -149,7 +151,7 @@ fn an_intact_store_has_no_problems_and_a_full_report() {
         // three files of bootloaders.
         assert_eq!(snapshot.items, 9);
         assert_eq!(snapshot.metadata.len(), 3);
-        assert!(snapshot.metadata.iter().all(|file| file.signed_by == [KEY.fingerprint()]));
+        assert!(snapshot.metadata.iter().all(|file| file.signed_by == [mirror.key.fingerprint()]));
     }
 }
 
@@ -157,7 +159,7 @@ fn an_intact_store_has_no_problems_and_a_full_report() {
 fn an_empty_store_is_intact() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_or_create(dir.path().join("store")).unwrap();
-    let keyring = keyring(dir.path().join("keys.gpg"), &KEY);
+    let keyring = keyring(dir.path().join("keys.gpg"), &key());
     let report = verify(&store, &keyring, FULL, &|_, _| {}).unwrap();
     assert!(report.intact && report.snapshots.is_empty());
 }
@@ -270,8 +272,7 @@ fn an_unsigned_metadata_file_is_a_problem() {
 #[test]
 fn another_keyring_trusts_no_metadata_file() {
     let mirror = Mirror::new();
-    let other = SigningKey::generate("Other <other@example.org>").unwrap();
-    let other = keyring(mirror.dir.path().join("other.gpg"), &other);
+    let other = keyring(mirror.dir.path().join("other.gpg"), &key());
     let report = verify(&mirror.store, &other, FULL, &|_, _| {}).unwrap();
     assert!(!report.intact);
     assert_eq!(report.problems.len(), 3);
@@ -346,7 +347,7 @@ fn every_kept_snapshot_is_checked() {
     let mirror = Mirror::of(&stream);
     stream.add_version("20211005").unwrap();
     let writer = mirror.store.writer("test").unwrap();
-    let second = fill(&writer, &stream);
+    let second = fill(&writer, &stream, &mirror.key);
     writer.publish(&second, jiff::Timestamp::now()).unwrap();
     let report = mirror.verify(FULL);
     assert!(report.intact, "{:?}", report.problems);
