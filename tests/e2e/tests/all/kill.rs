@@ -67,12 +67,12 @@ impl Scene {
         }
     }
 
-    /// Kills one sync and checks everything after it.
-    fn kill(&self, seed: u64) {
+    /// Kills one sync and checks everything after it. Returns whether the kill came in time.
+    fn kill(&self, seed: u64) -> bool {
         let store = self.world.dir().join(format!("store-{seed}"));
         copy_store(&self.before, &store);
         let mut random = Random(seed);
-        self.kill_one(&store, &mut random, seed);
+        let killed = self.kill_one(&store, &mut random, seed);
         self.check(&store, seed);
         if seed.is_multiple_of(5) {
             // And the run that takes up what the first left.
@@ -93,6 +93,7 @@ impl Scene {
         assert_eq!(self.snapshot(&store), self.new.snapshot, "seed {seed}");
         self.world.server.fault(slow());
         fs::remove_dir_all(&store).expect("remove");
+        killed
     }
 
     fn sync(&self, store: &Path) -> e2e::Mirror {
@@ -100,7 +101,7 @@ impl Scene {
     }
 
     /// Starts a sync and kills it: after a time, after a number of bytes, or near its publish.
-    fn kill_one(&self, store: &Path, random: &mut Random, kind: u64) {
+    fn kill_one(&self, store: &Path, random: &mut Random, kind: u64) -> bool {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).expect("short");
         let sent = self.world.server.bytes_sent();
         let mut running = self.sync(store).spawn();
@@ -122,6 +123,7 @@ impl Scene {
         running.signal(Signal::KILL);
         let code = running.wait().code;
         assert!(code == 137 || code == 0, "exit code {code}");
+        code == 137
     }
 
     /// Digests of the items that the newer snapshot holds.
@@ -200,9 +202,10 @@ fn copy_store(from: &Path, to: &Path) {
 
 fn kills(group: u64) {
     let scene = Scene::set();
-    for seed in group * SEEDS..(group + 1) * SEEDS {
-        scene.kill(seed);
-    }
+    let seeds = group * SEEDS..(group + 1) * SEEDS;
+    let killed = seeds.filter(|seed| scene.kill(*seed)).count();
+    // A test that always comes too late would prove nothing.
+    assert!(killed >= 15, "only {killed} kills came in time");
 }
 
 #[test]
