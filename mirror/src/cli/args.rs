@@ -32,14 +32,7 @@ pub(super) struct Cli {
 #[derive(Debug, Args)]
 pub(super) struct Global {
     /// Form of what is printed on stdout
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_enum,
-        default_value = "text",
-        value_name = "FORM"
-    )]
+    #[arg(short, long, global = true, value_enum, default_value = "text", value_name = "FORM")]
     pub(super) output: Format,
     /// Print errors and warnings only
     #[arg(short, long, global = true)]
@@ -48,22 +41,10 @@ pub(super) struct Global {
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
     /// Form of the log on stderr
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value = "text",
-        value_name = "FORM"
-    )]
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORM")]
     pub(super) log_format: Format,
     /// How progress is shown
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value = "auto",
-        value_name = "HOW"
-    )]
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "HOW")]
     pub(super) progress: ProgressMode,
     /// Read defaults from this TOML file
     #[arg(long, global = true, value_name = "FILE")]
@@ -265,21 +246,10 @@ impl SelectionArgs {
     /// Any choice given replaces the default one; the number of versions and
     /// the bootloaders are no choice but shape it.
     pub(super) fn selection(&self) -> Selection {
-        let Self {
-            release,
-            arch,
-            kernel,
-            no_bootloaders,
-            max_versions,
-            filters,
-        } = self.clone();
+        let Self { release, arch, kernel, no_bootloaders, max_versions, filters } = self.clone();
         let (bootloaders, max_versions) = (!no_bootloaders, max_versions);
         if release.is_empty() && arch.is_empty() && kernel.is_empty() && filters.is_empty() {
-            return Selection {
-                bootloaders,
-                max_versions,
-                ..Selection::default()
-            };
+            return Selection { bootloaders, max_versions, ..Selection::default() };
         }
         Selection {
             releases: release,
@@ -299,10 +269,7 @@ fn default_store() -> PathBuf {
     }
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    data.filter(|path| path.is_absolute())
-        .or_else(home)
-        .unwrap_or_default()
-        .join("maas-mirror")
+    data.filter(|path| path.is_absolute()).or_else(home).unwrap_or_default().join("maas-mirror")
 }
 
 /// `6h`, `90s`, `1h 30m`: jiff's friendly durations. Not negative.
@@ -314,11 +281,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {
-    let resolved = text
-        .to_socket_addrs()
-        .map_err(|_| "write ADDRESS:PORT, such as 0.0.0.0:8888")?;
+    let resolved =
+        text.to_socket_addrs().map_err(|_| "write ADDRESS:PORT, such as 0.0.0.0:8888")?;
     let mut resolved = resolved;
-    resolved
-        .next()
-        .ok_or_else(|| "the name has no address".to_owned())
+    resolved.next().ok_or_else(|| "the name has no address".to_owned())
 }

@@ -122,10 +122,7 @@ fn with_file(mut command: Command, path: &PathBuf) -> Result<Command, Failure> {
         }
         for (key, value) in keys.as_table().into_iter().flatten() {
             let values = values(value).map_err(|why| wrong(format!("{verb}.{key}: {why}")))?;
-            if !command
-                .find_subcommand(verb)
-                .is_some_and(|verb| has_option(verb, key))
-            {
+            if !command.find_subcommand(verb).is_some_and(|verb| has_option(verb, key)) {
                 return Err(wrong(unknown(&format!("{verb}.{key}"), &command)));
             }
             command = command.mut_subcommand(verb, |verb| set_default(verb, key, &values));
@@ -136,9 +133,7 @@ fn with_file(mut command: Command, path: &PathBuf) -> Result<Command, Failure> {
 
 fn has_option(command: &Command, key: &str) -> bool {
     let named = |arg: &Arg| arg.get_long() == Some(key) && key != "config";
-    command
-        .get_arguments()
-        .any(|arg| named(arg) || (key == "filters" && arg.get_id() == key))
+    command.get_arguments().any(|arg| named(arg) || (key == "filters" && arg.get_id() == key))
 }
 
 fn set_default(command: Command, key: &str, values: &[OsString]) -> Command {
@@ -165,15 +160,9 @@ fn values(value: &toml::Value) -> Result<Vec<OsString>, &'static str> {
 fn unknown(key: &str, command: &Command) -> String {
     let bare = key.rsplit('.').next().unwrap_or(key);
     let names = std::iter::once(command).chain(command.get_subcommands());
-    let longs = names
-        .flat_map(Command::get_arguments)
-        .filter_map(Arg::get_long);
+    let longs = names.flat_map(Command::get_arguments).filter_map(Arg::get_long);
     let close = longs.max_by_key(|long| {
-        let same = long
-            .chars()
-            .zip(bare.chars())
-            .take_while(|(a, b)| a == b)
-            .count();
+        let same = long.chars().zip(bare.chars()).take_while(|(a, b)| a == b).count();
         (same, usize::MAX - long.len().abs_diff(bare.len()))
     });
     let hint = close.filter(|long| long.chars().next() == bare.chars().next());

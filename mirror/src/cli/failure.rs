@@ -56,13 +56,7 @@ impl Failure {
     /// `doing` failed for a reason that is no error of another layer.
     pub(super) fn message(doing: impl Into<String>, reason: impl Into<String>) -> Self {
         let (doing, causes) = (doing.into(), vec![reason.into()]);
-        Self {
-            doing,
-            causes,
-            details: Vec::new(),
-            hint: None,
-            exit: Exit::Error,
-        }
+        Self { doing, causes, details: Vec::new(), hint: None, exit: Exit::Error }
     }
 
     pub(super) fn exit(mut self, exit: Exit) -> Self {
@@ -93,12 +87,7 @@ impl Failure {
 
     /// `doing` failed for want of a usable keyring.
     pub(super) fn keyring(error: &KeyringError) -> Self {
-        let hint = match error {
-            KeyringError::Engine(_) => "install GnuPG (Debian: apt-get install gnupg)",
-            KeyringError::Home(_) => "set TMPDIR to a folder that can be written to",
-            _ => "export the key with: gpg --export KEYID > FILE",
-        };
-        Self::new("cannot use the keyring", error).hint(hint)
+        Self::new("cannot use the keyring", error).hint(keyring_hint(error))
     }
 
     /// A sync failed.
@@ -204,7 +193,7 @@ fn sync_hint(error: &SyncError) -> Option<String> {
             "run it again: what was fetched is kept, and the earlier snapshot stands"
         }
         SyncError::Selection(_) => "tell the publisher of the stream; the earlier snapshot stands",
-        SyncError::TooManyFiles { .. } | SyncError::Keyring(_) | SyncError::Task(_) => return None,
+        SyncError::TooManyFiles { .. } | SyncError::Task(_) => return None,
     };
     Some(hint.to_owned())
 }
@@ -227,6 +216,7 @@ fn metadata_hint(error: &MetadataError) -> Option<String> {
         MetadataError::Verify(VerifyError::Framing(FramingError::NotSigned)) => {
             "the upstream must publish clear-signed .sjson files"
         }
+        MetadataError::Verify(VerifyError::Keyring(error)) => keyring_hint(error),
         MetadataError::Verify(VerifyError::Engine(_)) => "check that GnuPG works: gpg --version",
         MetadataError::Verify(_) => {
             "do not use this upstream until its publisher explains it; the earlier snapshot stands"
@@ -242,4 +232,14 @@ fn metadata_hint(error: &MetadataError) -> Option<String> {
         }
     };
     Some(hint.to_owned())
+}
+
+fn keyring_hint(error: &KeyringError) -> &'static str {
+    match error {
+        KeyringError::Engine(_) => "install GnuPG (Debian: apt-get install gnupg)",
+        KeyringError::Home(_) => "set TMPDIR to a folder that can be written to",
+        KeyringError::Read { .. } | KeyringError::NoKeys(_) => {
+            "name a file made by: gpg --export KEYID > FILE"
+        }
+    }
 }

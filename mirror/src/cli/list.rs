@@ -14,20 +14,16 @@ pub(super) fn run(args: &ListArgs, output: &Output) -> Result<Exit, Failure> {
     let root = &args.store.store;
     let doing = || format!("cannot list {}", root.display());
     let store = Store::open(root).map_err(|error| Failure::store(doing(), &error))?;
-    let current = store
-        .current()
-        .map_err(|error| Failure::store(doing(), &error))?;
+    let current = store.current().map_err(|error| Failure::store(doing(), &error))?;
     let Some(snapshot) = current else {
-        return Err(
-            Failure::store(doing(), &StoreError::NoSnapshot("current".into()))
-                .hint("run 'maas-mirror sync' first"),
-        );
+        return Err(Failure::store(doing(), &StoreError::NoSnapshot("current".into()))
+            .hint("run 'maas-mirror sync' first"));
     };
     show_json(&snapshot, output);
     if args.files {
-        show_files(&snapshot, output)
+        show_files(&snapshot, output);
     } else {
-        show_versions(&snapshot, output)
+        show_versions(&snapshot, output);
     }
     Ok(Exit::Done)
 }
@@ -50,43 +46,23 @@ fn show_json(snapshot: &Snapshot, output: &Output) {
 /// each, and once in the sum.
 fn show_versions(snapshot: &Snapshot, output: &Output) {
     let versions = &snapshot.content.versions;
-    let width = versions
-        .keys()
-        .map(|key| key.product.len())
-        .max()
-        .unwrap_or(0)
-        .max(7);
-    output.line(&format!(
-        "{:width$}  {:12}  {:>5}  {:>12}",
-        "PRODUCT", "VERSION", "FILES", "SIZE"
-    ));
+    let width = versions.keys().map(|key| key.product.len()).max().unwrap_or(0).max(7);
+    output.line(&format!("{:width$}  {:12}  {:>5}  {:>12}", "PRODUCT", "VERSION", "FILES", "SIZE"));
     for (key, files) in versions {
         let size: u64 = files.iter().map(|file| file.size).sum();
         let (product, version) = (&key.product, &key.version);
-        let row = format!(
-            "{product:width$}  {version:12}  {:>5}  {:>12}",
-            files.len(),
-            bytes(size)
-        );
+        let row =
+            format!("{product:width$}  {version:12}  {:>5}  {:>12}", files.len(), bytes(size));
         output.line(&row);
     }
-    let distinct: BTreeSet<(Digest, u64)> = versions
-        .values()
-        .flatten()
-        .map(|file| (file.digest, file.size))
-        .collect();
+    let distinct: BTreeSet<(Digest, u64)> =
+        versions.values().flatten().map(|file| (file.digest, file.size)).collect();
     let total = distinct.iter().map(|(_, size)| size).sum();
-    output.line(&format!(
-        "{} in all, shared content counted once",
-        bytes(total)
-    ));
+    output.line(&format!("{} in all, shared content counted once", bytes(total)));
 }
 
 fn show_files(snapshot: &Snapshot, output: &Output) {
     for file in snapshot.content.by_path().into_values() {
-        output.line(&format!(
-            "{}  {:>12}  {}",
-            file.digest, file.size, file.path
-        ));
+        output.line(&format!("{}  {:>12}  {}", file.digest, file.size, file.path));
     }
 }

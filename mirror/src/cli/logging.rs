@@ -18,10 +18,7 @@ pub(super) fn start(cli: &Cli) {
     };
     // Other crates' debug output would name headers and addresses.
     let filter = EnvFilter::new(format!("warn,maas_mirror={level}"));
-    let log = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // Fails only where a logger is set already.
     let _ = match cli.global.log_format {
         Format::Json => log.json().flatten_event(true).try_init(),

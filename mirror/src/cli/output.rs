@@ -20,12 +20,7 @@ pub(super) struct Output {
 impl Default for Output {
     fn default() -> Self {
         let (format, log_format) = (Format::Text, Format::Text);
-        Self {
-            format,
-            quiet: false,
-            progress: ProgressMode::Auto,
-            log_format,
-        }
+        Self { format, quiet: false, progress: ProgressMode::Auto, log_format }
     }
 }
 
@@ -34,11 +29,7 @@ impl Output {
         Self {
             format: global.output,
             quiet: global.quiet,
-            progress: if global.quiet {
-                ProgressMode::None
-            } else {
-                global.progress
-            },
+            progress: if global.quiet { ProgressMode::None } else { global.progress },
             log_format: global.log_format,
         }
     }

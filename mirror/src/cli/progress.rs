@@ -19,35 +19,28 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// What `--progress` asks for.
 pub(super) fn observer(output: &Output) -> Arc<dyn Observer> {
     match output.progress() {
-        ProgressMode::None => Arc::new(Lines {
-            output: output.clone(),
-            silent: true,
-            state: Mutex::default(),
-        }),
+        ProgressMode::None => {
+            Arc::new(Lines { output: output.clone(), silent: true, state: Mutex::default() })
+        }
         ProgressMode::Auto if std::io::stderr().is_terminal() => Arc::new(Bars::new(output)),
-        ProgressMode::Auto | ProgressMode::Plain => Arc::new(Lines {
-            output: output.clone(),
-            silent: false,
-            state: Mutex::default(),
-        }),
+        ProgressMode::Auto | ProgressMode::Plain => {
+            Arc::new(Lines { output: output.clone(), silent: false, state: Mutex::default() })
+        }
     }
 }
 
 /// What is said of events that are out of order, however progress is shown.
 fn notice(event: &Event<'_>) -> Option<String> {
     match event {
-        Event::Stale { updated, days } => Some(format!(
-            "warning: upstream has not changed since {updated} ({days} days)"
-        )),
-        Event::KeyExpires { fingerprint, days } => Some(format!(
-            "warning: the signing key {fingerprint} expires in {days} days"
-        )),
+        Event::Stale { updated, days } => {
+            Some(format!("warning: upstream has not changed since {updated} ({days} days)"))
+        }
+        Event::KeyExpires { fingerprint, days } => {
+            Some(format!("warning: the signing key {fingerprint} expires in {days} days"))
+        }
         Event::Retrying { path, error, pause } => {
             let seconds = pause.as_secs_f64();
-            Some(format!(
-                "{path}: {}; trying again in {seconds:.1} s",
-                crate::chain(error)
-            ))
+            Some(format!("{path}: {}; trying again in {seconds:.1} s", crate::chain(error)))
         }
         Event::Failed { path, error } => Some(format!("{path}: {}", crate::chain(*error))),
         _ => None,
@@ -150,11 +143,7 @@ impl Bars {
         let total = ProgressBar::new(0).with_style(style(
             "{bytes:>10} of {total_bytes:10} {bytes_per_sec:>12} {eta:>4} left  {wide_bar}  {msg}",
         ));
-        Self {
-            group,
-            total,
-            files: Mutex::default(),
-        }
+        Self { group, total, files: Mutex::default() }
     }
 
     fn say(&self, text: &str) {

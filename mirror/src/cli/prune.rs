@@ -9,10 +9,7 @@ use crate::store::{PruneOptions, Store};
 
 pub(super) fn run(args: &PruneArgs, output: &Output) -> Result<Exit, Failure> {
     let root = &args.store.store;
-    let options = PruneOptions {
-        grace: args.grace,
-        dry_run: args.dry_run,
-    };
+    let options = PruneOptions { grace: args.grace, dry_run: args.dry_run };
     let removed = Store::open(root)
         .and_then(|store| store.writer("maas-mirror prune"))
         .and_then(|writer| writer.prune(options, jiff::Timestamp::now()))
@@ -24,11 +21,7 @@ pub(super) fn run(args: &PruneArgs, output: &Output) -> Result<Exit, Failure> {
     }));
     output.confirm(&format!(
         "{} {}, {} and {}, {}",
-        if args.dry_run {
-            "would remove"
-        } else {
-            "removed"
-        },
+        if args.dry_run { "would remove" } else { "removed" },
         count(removed.snapshots.len(), "snapshot"),
         count(removed.blobs, "blob"),
         count(removed.partials, "unfinished download"),

@@ -20,12 +20,7 @@ const RETRY: Duration = Duration::from_secs(30);
 pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let doing = || format!("cannot serve {}", args.store.store.display());
     let syncing = match &args.upstream {
-        Some(address) => Some(sync::build(
-            address,
-            &args.keyring,
-            &args.fetch,
-            &args.selection,
-        )?),
+        Some(address) => Some(sync::build(address, &args.keyring, &args.fetch, &args.selection)?),
         None => None,
     };
     let store = open(args).map_err(|error| Failure::store(doing(), &error))?;
@@ -37,14 +32,12 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
             drain: args.drain,
             ..Options::default()
         };
-        let server = Server::bind(store.clone(), options)
-            .await
-            .map_err(|error| match error {
-                crate::serve::ServeError::Store(error) => Failure::store(doing(), &error),
-                error => {
-                    Failure::new(doing(), error).hint("name a free address with --listen ADDR:PORT")
-                }
-            })?;
+        let server = Server::bind(store.clone(), options).await.map_err(|error| match error {
+            crate::serve::ServeError::Store(error) => Failure::store(doing(), &error),
+            error => {
+                Failure::new(doing(), error).hint("name a free address with --listen ADDR:PORT")
+            }
+        })?;
         let stop = Stop::new().map_err(|error| Failure::new(doing(), error))?;
         announce(&server, output);
         let schedule = syncing.map(|sync| {
@@ -130,10 +123,7 @@ impl Schedule {
         let observer: Arc<dyn Observer> = Arc::new(Log);
         let mut pause = RETRY;
         loop {
-            let result = self
-                .sync
-                .run(&self.store, "maas-mirror serve", &observer)
-                .await;
+            let result = self.sync.run(&self.store, "maas-mirror serve", &observer).await;
             self.catalogs.refresh().await;
             let wait = match (result, self.every) {
                 (Ok(report), every) => {
@@ -167,7 +157,7 @@ impl Schedule {
     fn already_done(&self) -> bool {
         let selection = self.sync.options.selection.to_string();
         let upstream = self.sync.upstream.address().to_string();
-        let same = self.store.last_sync().ok().flatten().is_some_and(|last| {
+        let same = self.store.last_sync().is_some_and(|last| {
             let well = matches!(last.outcome, Outcome::Published | Outcome::Unchanged);
             well && last.selection == selection && last.upstream == upstream
         });
@@ -178,14 +168,9 @@ impl Schedule {
         let retry_seconds = wait.as_secs();
         let upstream = self.sync.upstream.address();
         let chain = crate::chain(error);
-        self.catalogs
-            .set_trouble(Some(format!("cannot mirror {upstream}: {chain}")));
+        self.catalogs.set_trouble(Some(format!("cannot mirror {upstream}: {chain}")));
         if error.kind() == Kind::Locked {
-            tracing::warn!(
-                reason = chain,
-                retry_seconds,
-                "the sync waits for another writer"
-            );
+            tracing::warn!(reason = chain, retry_seconds, "the sync waits for another writer");
         } else {
             tracing::error!(%upstream, reason = chain, retry_seconds, "the sync failed; what was served is served on");
         }

@@ -32,7 +32,7 @@ fn read(store: &Store) -> Result<Status, StoreError> {
     Ok(Status {
         snapshots: store.snapshots()?,
         current: store.current()?,
-        last_sync: store.last_sync()?,
+        last_sync: store.last_sync(),
         holder: store.lock_holder()?,
         partials: partials.len(),
         partial_bytes: partials.values().sum(),
@@ -52,12 +52,8 @@ fn totals(snapshot: &Snapshot) -> (usize, u64) {
 fn show_json(store: &Store, status: &Status, output: &Output) {
     let current = status.current.as_ref().map(|snapshot| {
         let (items, bytes) = totals(snapshot);
-        let updated: std::collections::BTreeMap<_, _> = snapshot
-            .content
-            .updated
-            .iter()
-            .map(|(id, time)| (id, time.to_string()))
-            .collect();
+        let updated: std::collections::BTreeMap<_, _> =
+            snapshot.content.updated.iter().map(|(id, time)| (id, time.to_string())).collect();
         json!({ "digest": snapshot.digest, "items": items, "bytes": bytes, "updated": updated })
     });
     output.json(&json!({
@@ -74,11 +70,7 @@ fn show_json(store: &Store, status: &Status, output: &Output) {
 }
 
 fn show_text(store: &Store, status: &Status, output: &Output) {
-    output.line(&format!(
-        "store      {}, {} free",
-        store.root().display(),
-        bytes(status.free)
-    ));
+    output.line(&format!("store      {}, {} free", store.root().display(), bytes(status.free)));
     match &status.current {
         None => output.line("snapshot   none yet"),
         Some(snapshot) => {
@@ -99,10 +91,7 @@ fn show_text(store: &Store, status: &Status, output: &Output) {
     }
     for kept in status.snapshots.iter().filter(|snapshot| !snapshot.current) {
         let since = kept.superseded.as_deref().unwrap_or("an unknown time");
-        output.line(&format!(
-            "           {} kept, replaced {since}",
-            kept.digest.short()
-        ));
+        output.line(&format!("           {} kept, replaced {since}", kept.digest.short()));
     }
     match &status.last_sync {
         None => output.line("last sync  none yet"),
@@ -113,10 +102,7 @@ fn show_text(store: &Store, status: &Status, output: &Output) {
                 Outcome::Failed(reason) => format!("FAILED: {reason}"),
             };
             output.line(&format!("last sync  {}, {outcome}", last.finished));
-            output.line(&format!(
-                "           from {} ({})",
-                last.upstream, last.selection
-            ));
+            output.line(&format!("           from {} ({})", last.upstream, last.selection));
             if let (Outcome::Failed(_), Some(succeeded)) = (&last.outcome, &last.succeeded) {
                 output.line(&format!("           last success {succeeded}"));
             }
@@ -124,10 +110,7 @@ fn show_text(store: &Store, status: &Status, output: &Output) {
     }
     if status.partials > 0 {
         let partials = count(status.partials, "unfinished download");
-        output.line(&format!(
-            "unfinished {partials}, {}",
-            bytes(status.partial_bytes)
-        ));
+        output.line(&format!("unfinished {partials}, {}", bytes(status.partial_bytes)));
     }
     if let Some(holder) = &status.holder {
         output.line(&format!("locked by  {holder}"));

@@ -43,10 +43,7 @@ pub(super) fn build(
         Keyring::from_files(&keyring.keyring).map_err(|error| Failure::keyring(&error))?;
     let options = upstream::Options {
         stall_timeout: fetch.stall_timeout,
-        retry: RetryPolicy {
-            retries: fetch.retries,
-            ..RetryPolicy::default()
-        },
+        retry: RetryPolicy { retries: fetch.retries, ..RetryPolicy::default() },
         ca_files: fetch.ca_file.clone(),
         ..upstream::Options::default()
     };
@@ -61,11 +58,7 @@ pub(super) fn build(
         allow_older: fetch.allow_older,
     };
     let keyring = Arc::new(trusted.allow_expired(keyring.allow_expired_key));
-    Ok(Sync {
-        upstream,
-        keyring,
-        options,
-    })
+    Ok(Sync { upstream, keyring, options })
 }
 
 async fn work(args: &SyncArgs, sync: &Sync, output: &Output) -> Result<Exit, Failure> {
@@ -94,10 +87,9 @@ async fn work(args: &SyncArgs, sync: &Sync, output: &Output) -> Result<Exit, Fai
 
 /// Ends with SIGINT or SIGTERM.
 async fn interrupted() -> Exit {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         // Then the system's default ends the process.
         return std::future::pending().await;
     };
@@ -133,9 +125,7 @@ fn show_plan(sync: &Sync, plan: &Plan, output: &Output) {
 
 /// `11 items, 449.02 MB: 0 B held, 449.02 MB to fetch, 80 GB free`.
 pub(super) fn summary(plan: &Plan) -> String {
-    let free = plan
-        .free
-        .map_or_else(String::new, |free| format!(", {} free", bytes(free)));
+    let free = plan.free.map_or_else(String::new, |free| format!(", {} free", bytes(free)));
     format!(
         "{}, {}: {} held, {} to fetch{free}",
         count(plan.items.len(), "item"),
@@ -169,9 +159,7 @@ fn show_report(sync: &Sync, report: &Report, elapsed: Duration, output: &Output)
             "published snapshot {snapshot}: {held} ({fetched} fetched in {seconds:.1} s)"
         ));
     } else {
-        output.confirm(&format!(
-            "nothing new: snapshot {snapshot} is current, {held}"
-        ));
+        output.confirm(&format!("nothing new: snapshot {snapshot} is current, {held}"));
     }
     if !report.collected.snapshots.is_empty() {
         let removed = count(report.collected.snapshots.len(), "snapshot");

@@ -18,16 +18,12 @@ pub(super) fn run(args: &VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     let keyring = Keyring::from_files(&args.keyring.keyring)
         .map_err(|error| Failure::keyring(&error))?
         .allow_expired(args.keyring.allow_expired_key);
+    keyring.keys().map_err(|error| Failure::keyring(&error))?;
     let bar = bar(output);
-    let report = verify(
-        &store,
-        &keyring,
-        Options { quick: args.quick },
-        &|done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        },
-    );
+    let report = verify(&store, &keyring, Options { quick: args.quick }, &|done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
     bar.finish_and_clear();
     let report = report.map_err(|error| Failure::store(doing(), &error))?;
     if let Some(path) = &args.report {
@@ -53,11 +49,7 @@ pub(super) fn run(args: &VerifyArgs, output: &Output) -> Result<Exit, Failure> {
         ));
     }
     output.json(&report);
-    Ok(if report.intact {
-        Exit::Done
-    } else {
-        Exit::Unverified
-    })
+    Ok(if report.intact { Exit::Done } else { Exit::Unverified })
 }
 
 fn show(report: &Report, output: &Output) {
@@ -71,21 +63,10 @@ fn show(report: &Report, output: &Output) {
         ));
     }
     for problem in &report.problems {
-        output.line(&format!(
-            "  NOT RIGHT: {}: {}",
-            problem.subject, problem.detail
-        ));
+        output.line(&format!("  NOT RIGHT: {}: {}", problem.subject, problem.detail));
     }
-    let how = if report.quick {
-        "compared by length"
-    } else {
-        "read again"
-    };
-    output.line(&format!(
-        "{}, {}, {how}",
-        count(report.blobs, "blob"),
-        bytes(report.bytes)
-    ));
+    let how = if report.quick { "compared by length" } else { "read again" };
+    output.line(&format!("{}, {}, {how}", count(report.blobs, "blob"), bytes(report.bytes)));
     let removable = &report.removable;
     if removable.partials + removable.unreferenced_blobs > 0 {
         output.line(&format!(

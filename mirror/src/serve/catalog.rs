@@ -1,16 +1,20 @@
 //! What can be served now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use crate::simplestreams::{Digest, RelPath, Timestamp};
-use crate::store::{Snapshot, SnapshotRef, Store, StoreError};
+use http::HeaderValue;
 
-/// A file that can be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use super::engine::cache::BlobCache;
+use super::mime;
+use crate::simplestreams::{Digest, RelPath, Timestamp};
+use crate::store::{FileRef, Snapshot, SnapshotRef, Store, StoreError};
+
+/// A file that can be served, with the headers that never change for it.
+#[derive(Debug)]
 pub(super) struct Entry {
     pub(super) digest: Digest,
     pub(super) size: u64,
@@ -18,14 +22,37 @@ pub(super) struct Entry {
     /// does.
     pub(super) metadata: bool,
     pub(super) modified: SystemTime,
+    /// Strong, quoted: the digest.
+    pub(super) etag: HeaderValue,
+    pub(super) last_modified: Option<HeaderValue>,
+    pub(super) content_type: HeaderValue,
 }
+
+impl Entry {
+    fn new(file: &FileRef, metadata: bool, modified: SystemTime) -> Self {
+        // Hex digits and dates are always valid in headers.
+        let value = |text: &str| HeaderValue::from_str(text).ok();
+        let known = modified > SystemTime::UNIX_EPOCH;
+        Self {
+            digest: file.digest,
+            size: file.size,
+            metadata,
+            modified,
+            etag: value(&format!("\"{}\"", file.digest)).unwrap_or(HeaderValue::from_static("")),
+            last_modified: known.then(|| value(&httpdate::fmt_http_date(modified))).flatten(),
+            content_type: HeaderValue::from_static(mime::of(&file.path)),
+        }
+    }
+}
+
+type Files = HashMap<RelPath, Arc<Entry>>;
 
 /// The files of the snapshots kept, of one moment. The current snapshot comes
 /// first; a path that it lacks is looked for in the earlier ones, so that a
 /// client which still holds yesterday's index can finish.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    snapshots: Vec<(Digest, HashMap<RelPath, Entry>)>,
+    snapshots: Vec<(Digest, Arc<Files>)>,
     ready: bool,
 }
 
@@ -48,6 +75,7 @@ pub enum Readiness {
 #[derive(Debug)]
 pub struct Catalogs {
     store: Store,
+    blobs: BlobCache,
     current: RwLock<Arc<Catalog>>,
     seen: Mutex<Option<IndexId>>,
     trouble: RwLock<Option<String>>,
@@ -57,26 +85,26 @@ pub struct Catalogs {
 type IndexId = (u64, i64, i64, u64);
 
 impl Catalog {
-    pub(super) fn find(&self, path: &RelPath) -> Option<Entry> {
-        self.snapshots
-            .iter()
-            .find_map(|(_, files)| files.get(path))
-            .copied()
+    pub(super) fn find(&self, path: &RelPath) -> Option<&Arc<Entry>> {
+        self.snapshots.iter().find_map(|(_, files)| files.get(path))
+    }
+
+    /// Every blob that can be asked for.
+    fn digests(&self) -> HashSet<Digest> {
+        let files = self.snapshots.iter().flat_map(|(_, files)| files.values());
+        files.map(|entry| entry.digest).collect()
     }
 
     fn read(store: &Store, before: &Self) -> Result<Self, StoreError> {
         let listed = store.snapshots()?;
         let ready = listed.iter().any(|snapshot| snapshot.current);
         let mut snapshots = Vec::new();
-        for SnapshotRef {
-            digest, current, ..
-        } in listed
-        {
+        for SnapshotRef { digest, current, .. } in listed {
             let known = before.snapshots.iter().find(|(known, _)| *known == digest);
             let files = match known {
-                Some((_, files)) => files.clone(),
+                Some((_, files)) => Arc::clone(files),
                 None => match store.load(&digest) {
-                    Ok(snapshot) => index(&snapshot),
+                    Ok(snapshot) => Arc::new(index(&snapshot)),
                     Err(error) if current => return Err(error),
                     Err(error) => {
                         let error = error.to_string();
@@ -92,41 +120,23 @@ impl Catalog {
 }
 
 /// The files of a snapshot by path.
-fn index(snapshot: &Snapshot) -> HashMap<RelPath, Entry> {
+fn index(snapshot: &Snapshot) -> Files {
     let content = &snapshot.content;
     let newest = content.updated.values().max().copied();
-    let metadata = content.metadata.iter().map(|file| {
-        let name = file.path.file_name().trim_end_matches(".sjson");
-        let known = content
-            .updated
-            .get(file.path.as_str())
-            .or_else(|| content.updated.get(name));
-        let modified = system_time(known.copied().or(newest));
-        (
-            file.path.clone(),
-            Entry {
-                digest: file.digest,
-                size: file.size,
-                metadata: true,
-                modified,
-            },
-        )
-    });
-    let items = content.versions.iter().flat_map(|(key, files)| {
+    let mut files = Files::new();
+    for (key, items) in &content.versions {
         let modified = system_time(version_date(&key.version).or(newest));
-        files.iter().map(move |file| {
-            let entry = Entry {
-                digest: file.digest,
-                size: file.size,
-                metadata: false,
-                modified,
-            };
-            (file.path.clone(), entry)
-        })
-    });
-    // Items first: a signed file wins over an item that took its path.
-    let mut files: HashMap<_, _> = items.collect();
-    files.extend(metadata);
+        for file in items {
+            files.insert(file.path.clone(), Arc::new(Entry::new(file, false, modified)));
+        }
+    }
+    // Last: a signed file wins over an item that took its path.
+    for file in &content.metadata {
+        let name = file.path.file_name().trim_end_matches(".sjson");
+        let known = content.updated.get(file.path.as_str()).or_else(|| content.updated.get(name));
+        let modified = system_time(known.copied().or(newest));
+        files.insert(file.path.clone(), Arc::new(Entry::new(file, true, modified)));
+    }
     files
 }
 
@@ -144,6 +154,7 @@ fn system_time(time: Option<Timestamp>) -> SystemTime {
 impl Catalogs {
     pub(super) async fn open(store: Store) -> Result<Self, StoreError> {
         let catalogs = Self {
+            blobs: BlobCache::new(store.clone()),
             store,
             current: RwLock::default(),
             seen: Mutex::default(),
@@ -167,8 +178,8 @@ impl Catalogs {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn store(&self) -> &Store {
-        &self.store
+    pub(super) fn blobs(&self) -> &BlobCache {
+        &self.blobs
     }
 
     /// Whether there is something to serve.
@@ -176,14 +187,10 @@ impl Catalogs {
     pub fn readiness(&self) -> Readiness {
         let catalog = self.current();
         match catalog.snapshots.first() {
-            Some((snapshot, _)) if catalog.ready => Readiness::Ready {
-                snapshot: *snapshot,
-            },
+            Some((snapshot, _)) if catalog.ready => Readiness::Ready { snapshot: *snapshot },
             _ => {
                 let trouble = self.trouble.read().unwrap_or_else(PoisonError::into_inner);
-                Readiness::Empty {
-                    reason: trouble.clone(),
-                }
+                Readiness::Empty { reason: trouble.clone() }
             }
         }
     }
@@ -230,6 +237,8 @@ impl Catalogs {
         *seen = id;
         let before = self.current();
         let catalog = Catalog::read(&self.store, &before)?;
+        let listed = catalog.digests();
+        self.blobs.retain(|digest| listed.contains(digest));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
         Ok(true)
     }

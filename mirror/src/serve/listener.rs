@@ -1,28 +1,30 @@
 //! Connections: taking them, and letting them go.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Options;
+use super::engine::stream::FileStream;
+use super::routes::Service;
 
-/// What hyper holds of a response that the client does not take.
+/// What hyper holds of a response that the client does not take, pieces of
+/// files aside, which cost no memory.
 const WRITE_BUFFER: usize = 64 * 1024;
 
 /// The pause after the system could not give us a connection (out of file
 /// descriptors, most likely): others will end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` until `shutdown` ends, then drains.
+/// Serves on `listener` until `shutdown` ends, then drains.
 pub(super) async fn serve(
     listener: TcpListener,
-    router: Router,
+    service: Service,
     options: &Options,
     shutdown: impl Future<Output = ()> + Send,
 ) {
@@ -41,8 +43,8 @@ pub(super) async fn serve(
             () = &mut shutdown => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = connect(&builder, stream, router.clone());
+            Ok((socket, _)) => {
+                let connection = connect(&builder, socket, service.for_connection(), options);
                 let connection = graceful.watch(connection);
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
@@ -58,10 +60,7 @@ pub(super) async fn serve(
         }
     }
     drop(listener);
-    if tokio::time::timeout(options.drain, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(options.drain, graceful.shutdown()).await.is_err() {
         let seconds = options.drain.as_secs();
         tracing::warn!(seconds, "some responses did not end in time and are cut");
     }
@@ -69,12 +68,14 @@ pub(super) async fn serve(
 
 fn connect(
     builder: &http1::Builder,
-    stream: TcpStream,
-    router: Router,
-) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    socket: TcpStream,
+    service: Service,
+    options: &Options,
+) -> http1::Connection<FileStream, Service> {
     // Without it a small answer waits for the client's delayed ACK.
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+    let stream = FileStream::new(socket, Arc::clone(service.files()), options.stall_timeout);
+    builder.serve_connection(stream, service)
 }

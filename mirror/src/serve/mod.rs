@@ -7,17 +7,18 @@
 //! 2. [`routes`]: the path, its prefix taken off, to a file of the
 //!    [`catalog`], which a request holds to its end;
 //! 3. [`conditional`] and [`range`]: what RFC 9110 says to send of it;
-//! 4. [`body`]: the bytes, streamed, never whole in memory.
+//! 4. [`engine`]: the bytes, from the page cache to the socket without a copy.
 //!
 //! What is served changes only when the store's `index.json` does: see
 //! [`catalog::Catalogs`]. Knows nothing of the command line.
 
-mod body;
 mod catalog;
 mod conditional;
+mod engine;
 mod listener;
 mod mime;
 mod range;
+mod reply;
 mod respond;
 mod routes;
 
@@ -33,11 +34,8 @@ use crate::store::Store;
 
 /// Where the images are: MAAS's path, and the two that the old static image
 /// had, for drop-in use.
-pub const PREFIXES: [&str; 3] = [
-    "/images/",
-    "/maas/images/ephemeral-v3/daily/",
-    "/maas/images/ephemeral-v3/stable/",
-];
+pub const PREFIXES: [&str; 3] =
+    ["/images/", "/maas/images/ephemeral-v3/daily/", "/maas/images/ephemeral-v3/stable/"];
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -46,6 +44,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of a response.
+    pub stall_timeout: Duration,
     /// How long responses may go on after the end was asked for.
     pub drain: Duration,
     /// How often the store is looked at for a new snapshot, which another
@@ -58,6 +58,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8888)),
             header_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(120),
             drain: Duration::from_secs(30),
             poll: Duration::from_secs(1),
         }
@@ -96,18 +97,10 @@ impl Server {
     /// [`ServeError`].
     pub async fn bind(store: Store, options: Options) -> Result<Self, ServeError> {
         let catalogs = Catalogs::open(store).await?;
-        let failed = |source| ServeError::Bind {
-            address: options.listen,
-            source,
-        };
+        let failed = |source| ServeError::Bind { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self {
-            listener,
-            address,
-            catalogs: Arc::new(catalogs),
-            options,
-        })
+        Ok(Self { listener, address, catalogs: Arc::new(catalogs), options })
     }
 
     /// The address, with the port that was taken.
@@ -126,8 +119,8 @@ impl Server {
     /// responses under way [`Options::drain`] to end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let watcher = tokio::spawn(Arc::clone(&self.catalogs).watch(self.options.poll));
-        let router = routes::router(Arc::clone(&self.catalogs));
-        listener::serve(self.listener, router, &self.options, shutdown).await;
+        let service = routes::Service::new(Arc::clone(&self.catalogs));
+        listener::serve(self.listener, service, &self.options, shutdown).await;
         watcher.abort();
     }
 }

@@ -32,9 +32,7 @@ pub(super) enum Requested {
 pub(super) fn parse(header: &HeaderValue, size: u64) -> Requested {
     let Some(set) = header.to_str().ok().and_then(|text| {
         let (unit, set) = text.split_once('=')?;
-        unit.trim()
-            .eq_ignore_ascii_case("bytes")
-            .then_some(set.trim())
+        unit.trim().eq_ignore_ascii_case("bytes").then_some(set.trim())
     }) else {
         return Requested::Whole;
     };
@@ -56,10 +54,7 @@ fn part(start: u64, end: u64, size: u64) -> Requested {
     if start >= size {
         return Requested::Unsatisfiable;
     }
-    Requested::Part(ByteRange {
-        start,
-        end: end.min(size),
-    })
+    Requested::Part(ByteRange { start, end: end.min(size) })
 }
 
 /// Digits alone; more than 64 bits of them count as the largest number.
@@ -96,12 +91,7 @@ mod tests {
 
     #[test]
     fn no_byte_of_the_file() {
-        for header in [
-            "bytes=10-",
-            "bytes=10-20",
-            "bytes=-0",
-            "bytes=99999999999999999999999-",
-        ] {
+        for header in ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99999999999999999999999-"] {
             assert_eq!(ask(header, 10), Requested::Unsatisfiable, "{header}");
         }
         assert_eq!(ask("bytes=0-", 0), Requested::Unsatisfiable);

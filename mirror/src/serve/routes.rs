@@ -1,25 +1,91 @@
 //! From a request's path to what answers it.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::routing::get;
-use http::{Method, Response, StatusCode};
+use axum::{Json, Router};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
 
 use super::catalog::{Catalogs, Readiness};
+use super::engine::inflight::InFlight;
+use super::reply::Reply;
 use super::{PREFIXES, respond};
 use crate::simplestreams::RelPath;
 
-/// Probes, and files below [`PREFIXES`].
-pub(super) fn router(catalogs: Arc<Catalogs>) -> Router {
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .fallback(files)
-        .with_state(catalogs)
+/// What answers the requests of one connection: files below [`PREFIXES`] by
+/// the engine, all else by axum.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    catalogs: Arc<Catalogs>,
+    handlers: TowerToHyperService<Router>,
+    files: Arc<InFlight>,
+}
+
+impl Service {
+    pub(super) fn new(catalogs: Arc<Catalogs>) -> Self {
+        let handlers = Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .with_state(Arc::clone(&catalogs));
+        Self { catalogs, handlers: TowerToHyperService::new(handlers), files: Arc::default() }
+    }
+
+    /// The same, for a connection of its own.
+    pub(super) fn for_connection(&self) -> Self {
+        Self { files: Arc::default(), ..self.clone() }
+    }
+
+    pub(super) fn files(&self) -> &Arc<InFlight> {
+        &self.files
+    }
+
+    async fn respond(self, request: Request<Incoming>) -> Response<Reply> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response = if below(&path).is_some() {
+            self.file(&request).await
+        } else if matches!(path.as_str(), "/healthz" | "/readyz") {
+            let Ok(response) = self.handlers.call(request).await;
+            response.map(Reply::Handler)
+        } else {
+            respond::error(StatusCode::NOT_FOUND, "there is nothing here; images are at /images/")
+        };
+        tracing::debug!(%method, path, status = response.status().as_u16(), "request");
+        response
+    }
+
+    async fn file(&self, request: &Request<Incoming>) -> Response<Reply> {
+        let (method, headers) = (request.method(), request.headers());
+        let missing =
+            || respond::error(StatusCode::NOT_FOUND, "this mirror does not hold the file");
+        let Some(path) = relative(request.uri().path()) else { return missing() };
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return respond::other_method(method);
+        }
+        // One catalog for the whole request: what it lists stays reachable
+        // until the answer ends, whatever is published.
+        let catalog = self.catalogs.current();
+        let Some(entry) = catalog.find(&path) else { return missing() };
+        respond::file(self.catalogs.blobs(), &self.files, &path, entry, method, headers).await
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Reply>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.respond(request).await) })
+    }
 }
 
 /// The process answers.
@@ -28,55 +94,28 @@ async fn healthz() -> &'static str {
 }
 
 /// A verified snapshot is served.
-async fn readyz(State(catalogs): State<Arc<Catalogs>>) -> Response<Body> {
+async fn readyz(State(catalogs): State<Arc<Catalogs>>) -> (StatusCode, Json<Value>) {
     match catalogs.readiness() {
         Readiness::Ready { snapshot } => {
-            let value = serde_json::json!({ "ready": true, "snapshot": snapshot });
-            respond::json(StatusCode::OK, &value)
+            (StatusCode::OK, Json(json!({ "ready": true, "snapshot": snapshot })))
         }
         Readiness::Empty { reason } => {
             let reason = reason.unwrap_or_else(|| "there is no snapshot yet".into());
-            let value = serde_json::json!({ "ready": false, "reason": reason });
-            respond::json(StatusCode::SERVICE_UNAVAILABLE, &value)
+            let value = json!({ "ready": false, "reason": reason });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(value))
         }
     }
 }
 
-async fn files(State(catalogs): State<Arc<Catalogs>>, request: Request) -> Response<Body> {
-    let response = match relative(request.uri().path()) {
-        None => respond::error(
-            StatusCode::NOT_FOUND,
-            "there is nothing here; images are at /images/",
-        ),
-        Some(_) if !matches!(*request.method(), Method::GET | Method::HEAD) => {
-            respond::other_method(request.method())
-        }
-        Some(path) => {
-            // One catalog for the whole request: what it lists stays
-            // reachable until the answer ends, whatever is published.
-            let catalog = catalogs.current();
-            match catalog.find(&path) {
-                None => respond::error(StatusCode::NOT_FOUND, "this mirror does not hold the file"),
-                Some(entry) => {
-                    let (method, headers) = (request.method(), request.headers());
-                    respond::file(catalogs.store(), &path, entry, method, headers).await
-                }
-            }
-        }
-    };
-    let status = response.status().as_u16();
-    tracing::debug!(method = %request.method(), path = request.uri().path(), status, "request");
-    response
+/// The path below one of the prefixes, as it was sent.
+fn below(path: &str) -> Option<&str> {
+    PREFIXES.iter().find_map(|prefix| path.strip_prefix(prefix))
 }
 
 /// The path below one of the prefixes; `None` where it is below none, or is
 /// no path that a mirror could hold.
 fn relative(path: &str) -> Option<RelPath> {
-    let below = PREFIXES
-        .iter()
-        .find_map(|prefix| path.strip_prefix(prefix))?;
-    let decoded = percent_decode_str(below).decode_utf8().ok()?;
-    RelPath::new(decoded).ok()
+    RelPath::new(percent_decode_str(below(path)?).decode_utf8().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -86,10 +125,7 @@ mod tests {
     #[test]
     fn prefixes_come_off_and_escapes_are_read_once() {
         let path = |text| relative(text).map(String::from);
-        assert_eq!(
-            path("/images/streams/v1/a%3Ab.sjson"),
-            Some("streams/v1/a:b.sjson".into())
-        );
+        assert_eq!(path("/images/streams/v1/a%3Ab.sjson"), Some("streams/v1/a:b.sjson".into()));
         assert_eq!(path("/maas/images/ephemeral-v3/daily/x"), Some("x".into()));
         assert_eq!(path("/maas/images/ephemeral-v3/stable/x"), Some("x".into()));
         for outside in [

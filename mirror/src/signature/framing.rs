@@ -41,9 +41,7 @@ pub enum FramingError {
 /// # Errors
 /// [`FramingError`] says what else there is.
 pub fn check_clear_signed(file: &[u8]) -> Result<(), FramingError> {
-    let mut lines = file
-        .split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii_end);
+    let mut lines = file.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     if lines.next() != Some(BEGIN_MESSAGE) {
         return Err(not_a_message(file));
     }
@@ -79,10 +77,7 @@ pub(super) fn check_covered(file: &[u8], plaintext: &[u8]) -> Result<(), Framing
         .map(|line| line.strip_prefix(b"- ").unwrap_or(line));
     let covered = plaintext.strip_suffix(b"\n").unwrap_or(plaintext);
     let covered = covered.split(|byte| *byte == b'\n');
-    if text
-        .map(<[u8]>::trim_ascii_end)
-        .eq(covered.map(<[u8]>::trim_ascii_end))
-    {
+    if text.map(<[u8]>::trim_ascii_end).eq(covered.map(<[u8]>::trim_ascii_end)) {
         Ok(())
     } else {
         Err(FramingError::TextInLine)
@@ -127,14 +122,8 @@ mod tests {
     #[test]
     fn one_message_is_accepted() {
         assert_eq!(check_clear_signed(GOOD.as_bytes()), Ok(()));
-        assert_eq!(
-            check_clear_signed(GOOD.replace('\n', "\r\n").as_bytes()),
-            Ok(())
-        );
-        assert_eq!(
-            check_clear_signed(format!("{GOOD}\n \n").as_bytes()),
-            Ok(())
-        );
+        assert_eq!(check_clear_signed(GOOD.replace('\n', "\r\n").as_bytes()), Ok(()));
+        assert_eq!(check_clear_signed(format!("{GOOD}\n \n").as_bytes()), Ok(()));
     }
 
     #[test]
@@ -161,14 +150,8 @@ mod tests {
             (format!(" {GOOD}"), TextBefore),
             (format!("{GOOD}{{}}\n"), TextAfter),
             (format!("{GOOD}{GOOD}"), NotOne),
-            (
-                GOOD.replace("Hash: SHA512", "Hash: SHA512\nComment: {}"),
-                TextInHeader,
-            ),
-            (
-                GOOD.replace("Hash: SHA512", "Hash: {\"a\":1}"),
-                TextInHeader,
-            ),
+            (GOOD.replace("Hash: SHA512", "Hash: SHA512\nComment: {}"), TextInHeader),
+            (GOOD.replace("Hash: SHA512", "Hash: {\"a\":1}"), TextInHeader),
             (GOOD.replace("- -----x", "-----x"), NotOne),
             (GOOD[..GOOD.len() - 10].to_owned(), Truncated),
             (GOOD[..60].to_owned(), Truncated),
@@ -184,10 +167,7 @@ mod tests {
     fn every_truncation_is_refused() {
         let end = GOOD.trim_end().len();
         for length in 0..end {
-            assert!(
-                check_clear_signed(&GOOD.as_bytes()[..length]).is_err(),
-                "{length}"
-            );
+            assert!(check_clear_signed(&GOOD.as_bytes()[..length]).is_err(), "{length}");
         }
     }
 }

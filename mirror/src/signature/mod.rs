@@ -17,13 +17,16 @@
 //!   that a line made longer keeps its good signature: the file's own text is
 //!   compared with the plaintext.
 
+mod engine;
 mod framing;
 mod keyring;
+mod memory;
 
 use std::time::SystemTime;
 
 pub use framing::{FramingError, check_clear_signed};
 pub use keyring::{Keyring, KeyringError};
+pub use memory::{Judgement, Memory};
 
 /// What a set of good signatures covers.
 #[derive(Clone, Debug)]
@@ -86,6 +89,9 @@ pub enum VerifyError {
     /// The OpenPGP data is damaged.
     #[error("its signature cannot be read")]
     Malformed(#[source] gpgme::Error),
+    /// The keyring cannot be used.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
     /// The engine failed for a reason that says nothing about the file.
     #[error("GnuPG failed while checking it")]
     Engine(#[source] gpgme::Error),

@@ -122,25 +122,16 @@ mod tests {
     fn hex_in_either_case_and_oci_form_are_one_digest() {
         let digest = Digest::of(b"");
         assert_eq!(digest.to_string(), EMPTY);
-        for text in [
-            EMPTY.to_owned(),
-            EMPTY.to_uppercase(),
-            format!("sha256:{EMPTY}"),
-        ] {
+        for text in [EMPTY.to_owned(), EMPTY.to_uppercase(), format!("sha256:{EMPTY}")] {
             assert_eq!(text.parse::<Digest>().as_ref(), Ok(&digest));
         }
     }
 
     #[test]
     fn other_text_is_refused() {
-        for text in [
-            "",
-            "abc",
-            &EMPTY[1..],
-            &format!("{EMPTY}0"),
-            &"+1".repeat(32),
-            &"é".repeat(32),
-        ] {
+        for text in
+            ["", "abc", &EMPTY[1..], &format!("{EMPTY}0"), &"+1".repeat(32), &"é".repeat(32)]
+        {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

@@ -222,19 +222,11 @@ impl Products {
     /// Every item with the names of its product and version, and its own.
     pub fn items(&self) -> impl Iterator<Item = (&str, &str, &str, &Item)> {
         self.products.iter().flat_map(|(product_name, product)| {
-            product
-                .versions
-                .iter()
-                .flat_map(move |(version_name, version)| {
-                    version.items.iter().map(move |(item_name, item)| {
-                        (
-                            product_name.as_str(),
-                            version_name.as_str(),
-                            item_name.as_str(),
-                            item,
-                        )
-                    })
+            product.versions.iter().flat_map(move |(version_name, version)| {
+                version.items.iter().map(move |(item_name, item)| {
+                    (product_name.as_str(), version_name.as_str(), item_name.as_str(), item)
                 })
+            })
         })
     }
 }
@@ -264,10 +256,7 @@ fn expand_aliases(tree: &mut Value, aliases: &Map<String, Value>) -> Result<(), 
                     continue;
                 }
                 let Some(expansion) = table.get(value).and_then(Value::as_object) else {
-                    return Err(DocumentError::Alias {
-                        key,
-                        value: value.to_owned(),
-                    });
+                    return Err(DocumentError::Alias { key, value: value.to_owned() });
                 };
                 for (name, replacement) in expansion {
                     map.insert(name.clone(), replacement.clone());
@@ -324,10 +313,7 @@ mod tests {
         let text = r#"{"format":"products:1.0","content_id":"c",
             "products":{"p":{"versions":{"1":{"items":{"i":{"path":"../x"}}}}}}}"#;
         let error = Document::parse(text.as_bytes()).expect_err("escapes");
-        assert_eq!(
-            error.to_string(),
-            "item i of p 1 has a path that cannot be used"
-        );
+        assert_eq!(error.to_string(), "item i of p 1 has a path that cannot be used");
     }
 
     #[test]
@@ -337,19 +323,10 @@ mod tests {
             "[".repeat(10_000),
             "]".repeat(10_000)
         );
-        assert!(matches!(
-            Document::parse(deep.as_bytes()),
-            Err(DocumentError::Json(_))
-        ));
+        assert!(matches!(Document::parse(deep.as_bytes()), Err(DocumentError::Json(_))));
         let other = br#"{"format":"products:2.0"}"#;
-        assert!(matches!(
-            Document::parse(other),
-            Err(DocumentError::Format(_))
-        ));
-        assert!(matches!(
-            Document::parse(b"{\"format\":"),
-            Err(DocumentError::Json(_))
-        ));
+        assert!(matches!(Document::parse(other), Err(DocumentError::Format(_))));
+        assert!(matches!(Document::parse(b"{\"format\":"), Err(DocumentError::Json(_))));
     }
 
     #[test]
@@ -362,9 +339,6 @@ mod tests {
         assert_eq!(product.other.get("region"), Some(&Value::from("east")));
         assert_eq!(product.other.get("crsn"), Some(&Value::from("One")));
         let unknown = text.replace(r#""crsn":"One","versions""#, r#""crsn":"Two","versions""#);
-        assert!(matches!(
-            Document::parse(unknown.as_bytes()),
-            Err(DocumentError::Alias { .. })
-        ));
+        assert!(matches!(Document::parse(unknown.as_bytes()), Err(DocumentError::Alias { .. })));
     }
 }

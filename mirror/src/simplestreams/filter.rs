@@ -62,13 +62,11 @@ impl Filter {
         let hit = match &self.matcher {
             Matcher::Equals(wanted) => *wanted == value,
             Matcher::Searches(regex) => {
-                regex
-                    .is_match(value.as_ref())
-                    .map_err(|source| FilterError::TooSlow {
-                        filter: self.source.clone(),
-                        value: value.into_owned(),
-                        source: Box::new(source),
-                    })?
+                regex.is_match(value.as_ref()).map_err(|source| FilterError::TooSlow {
+                    filter: self.source.clone(),
+                    value: value.into_owned(),
+                    source: Box::new(source),
+                })?
             }
         };
         Ok(hit != self.negated)
@@ -108,12 +106,7 @@ impl FromStr for Filter {
         } else {
             Matcher::Equals(value.to_owned())
         };
-        Ok(Self {
-            source: source.to_owned(),
-            key: key.to_owned(),
-            negated,
-            matcher,
-        })
+        Ok(Self { source: source.to_owned(), key: key.to_owned(), negated, matcher })
     }
 }
 

@@ -22,25 +22,19 @@ pub struct FlatItem<'a> {
 
 /// Every item of `products`, flattened.
 pub fn flatten(products: &Products) -> impl Iterator<Item = FlatItem<'_>> {
-    products
-        .products
-        .iter()
-        .flat_map(move |(product_name, product)| {
-            product
-                .versions
-                .iter()
-                .flat_map(move |(version_name, version)| {
-                    version.items.iter().map(move |(item_name, item)| FlatItem {
-                        products,
-                        product_name,
-                        product,
-                        version_name,
-                        version,
-                        item_name,
-                        item,
-                    })
-                })
+    products.products.iter().flat_map(move |(product_name, product)| {
+        product.versions.iter().flat_map(move |(version_name, version)| {
+            version.items.iter().map(move |(item_name, item)| FlatItem {
+                products,
+                product_name,
+                product,
+                version_name,
+                version,
+                item_name,
+                item,
+            })
         })
+    })
 }
 
 impl<'a> FlatItem<'a> {
@@ -53,14 +47,8 @@ impl<'a> FlatItem<'a> {
     pub fn get(&self, key: &str) -> Option<Cow<'a, str>> {
         let levels = [
             (Some(("item_name", self.item_name)), &self.item.0),
-            (
-                Some(("version_name", self.version_name)),
-                &self.version.other,
-            ),
-            (
-                Some(("product_name", self.product_name)),
-                &self.product.other,
-            ),
+            (Some(("version_name", self.version_name)), &self.version.other),
+            (Some(("product_name", self.product_name)), &self.product.other),
             (None, &self.products.other),
         ];
         for (computed, keys) in levels {
@@ -89,10 +77,7 @@ impl<'a> FlatItem<'a> {
     /// `ITEM of PRODUCT VERSION`, to name it in a message.
     #[must_use]
     pub fn describe(&self) -> String {
-        format!(
-            "item {} of {} {}",
-            self.item_name, self.product_name, self.version_name
-        )
+        format!("item {} of {} {}", self.item_name, self.product_name, self.version_name)
     }
 }
 

@@ -65,10 +65,7 @@ impl RelPath {
             return Err(PathError::Empty);
         }
         if path.len() > MAX_PATH {
-            return Err(PathError::TooLong {
-                path,
-                limit: MAX_PATH,
-            });
+            return Err(PathError::TooLong { path, limit: MAX_PATH });
         }
         let refused = |c: &char| c.is_control() || matches!(c, '%' | '?' | '#' | '\\');
         if let Some(character) = path.chars().find(refused) {
@@ -83,10 +80,7 @@ impl RelPath {
                 ".." => return Err(PathError::Escapes(path)),
                 "" | "." => return Err(PathError::NotNormal(path)),
                 c if c.len() > MAX_COMPONENT => {
-                    return Err(PathError::TooLong {
-                        path,
-                        limit: MAX_COMPONENT,
-                    });
+                    return Err(PathError::TooLong { path, limit: MAX_COMPONENT });
                 }
                 _ => {}
             }
@@ -172,23 +166,14 @@ mod tests {
     #[test]
     fn characters_that_a_url_reads_otherwise_are_refused() {
         for path in ["%2e%2e/x", "a?b", "a#b", "a\\b", "a\0b", "a\nb", "a\u{7f}b"] {
-            assert!(
-                matches!(refused(path), PathError::Character { .. }),
-                "{path:?}"
-            );
+            assert!(matches!(refused(path), PathError::Character { .. }), "{path:?}");
         }
     }
 
     #[test]
     fn length_is_bounded() {
-        assert!(matches!(
-            refused(&"x".repeat(300)),
-            PathError::TooLong { limit: 255, .. }
-        ));
-        assert!(matches!(
-            refused(&"x/".repeat(600)),
-            PathError::TooLong { limit: 1024, .. }
-        ));
+        assert!(matches!(refused(&"x".repeat(300)), PathError::TooLong { limit: 255, .. }));
+        assert!(matches!(refused(&"x/".repeat(600)), PathError::TooLong { limit: 1024, .. }));
         assert!(RelPath::new(["x".repeat(150), "y".repeat(150)].join("/")).is_ok());
     }
 

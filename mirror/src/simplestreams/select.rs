@@ -271,9 +271,7 @@ impl Selection {
 /// too, for publishers that leave the key out.
 fn is_bootloader(item: &FlatItem<'_>) -> bool {
     item.get("bootloader-type").is_some()
-        || item
-            .get("content_id")
-            .is_some_and(|id| id.contains("bootloader"))
+        || item.get("content_id").is_some_and(|id| id.contains("bootloader"))
 }
 
 fn verifiable(item: &FlatItem<'_>, path: &str) -> Result<SelectedItem, SelectionError> {
@@ -290,16 +288,11 @@ fn verifiable(item: &FlatItem<'_>, path: &str) -> Result<SelectedItem, Selection
         product: item.product_name.to_owned(),
         version: item.version_name.to_owned(),
         item: item.item_name.to_owned(),
-        path: RelPath::new(path).map_err(|source| SelectionError::Path {
-            item: item.describe(),
-            source,
-        })?,
+        path: RelPath::new(path)
+            .map_err(|source| SelectionError::Path { item: item.describe(), source })?,
         sha256: need("sha256")?
             .parse()
-            .map_err(|source| SelectionError::Digest {
-                item: item.describe(),
-                source,
-            })?,
+            .map_err(|source| SelectionError::Digest { item: item.describe(), source })?,
         size: size.trim().parse().map_err(|_| SelectionError::Size {
             item: item.describe(),
             size: size.chars().take(40).collect(),
@@ -327,11 +320,9 @@ fn check_conflicts(selected: &[SelectedItem]) -> Result<(), SelectionError> {
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = Vec::new();
-        for (name, values) in [
-            ("release", &self.releases),
-            ("arch", &self.arches),
-            ("kernel", &self.kernels),
-        ] {
+        for (name, values) in
+            [("release", &self.releases), ("arch", &self.arches), ("kernel", &self.kernels)]
+        {
             if !values.is_empty() {
                 words.push(format!("{name} {}", values.join(",")));
             }

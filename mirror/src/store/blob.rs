@@ -1,5 +1,6 @@
 //! Blobs on their way into the store.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
@@ -93,8 +94,7 @@ impl Writer {
             resumed: length > 0,
         };
         if length <= size {
-            blob.rehash()
-                .map_err(|source| StoreError::io("read", &blob.path, source))?;
+            blob.rehash().map_err(|source| StoreError::io("read", &blob.path, source))?;
         } else {
             blob.restart()?;
         }
@@ -102,7 +102,8 @@ impl Writer {
     }
 
     /// Stores small content (metadata, manifests) under its digests. Content
-    /// already held is not written again.
+    /// already held, or given twice, is not written again; a blob of it that is
+    /// damaged is replaced.
     ///
     /// # Errors
     /// An I/O error.
@@ -111,9 +112,10 @@ impl Writer {
         contents: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(), StoreError> {
         let mut pending = Vec::new();
+        let mut seen = BTreeSet::new();
         for bytes in contents {
             let digest = Digest::of(bytes);
-            if self.store.has_blob(&digest, bytes.len() as u64) {
+            if !seen.insert(digest) || self.store.read_blob(&digest).is_ok() {
                 continue;
             }
             let partial = self.store.private("partial").join(digest.to_string());
@@ -171,9 +173,7 @@ impl PartialBlob {
         if end > self.size {
             return Err(BlobError::TooLong { size: self.size });
         }
-        self.file
-            .write_all(bytes)
-            .map_err(|source| StoreError::io("write", &self.path, source))?;
+        self.file.write_all(bytes).map_err(|source| StoreError::io("write", &self.path, source))?;
         self.hasher.0.update(bytes);
         self.written = end;
         Ok(())
@@ -201,22 +201,14 @@ impl PartialBlob {
     pub fn finish(self) -> Result<(), BlobError> {
         if self.written != self.size {
             files::remove(&self.path)?;
-            return Err(BlobError::TooShort {
-                got: self.written,
-                size: self.size,
-            });
+            return Err(BlobError::TooShort { got: self.written, size: self.size });
         }
         let actual = self.hasher.0.finish();
         if actual != self.digest {
             files::remove(&self.path)?;
-            return Err(BlobError::Mismatch {
-                expected: self.digest,
-                actual,
-            });
+            return Err(BlobError::Mismatch { expected: self.digest, actual });
         }
-        self.file
-            .sync_data()
-            .map_err(|source| StoreError::io("sync", &self.path, source))?;
+        self.file.sync_data().map_err(|source| StoreError::io("sync", &self.path, source))?;
         files::rename(&self.path, &self.target)?;
         Ok(())
     }

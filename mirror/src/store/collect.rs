@@ -60,7 +60,7 @@ impl Writer {
             snapshots: expired.iter().map(|snapshot| snapshot.digest).collect(),
             blobs: garbage.len(),
             partials: 0,
-            bytes: garbage.values().sum(),
+            bytes: total(garbage.values()),
         })
     }
 
@@ -96,15 +96,13 @@ impl Writer {
                 self.replace_index(&kept)?;
             }
             self.remove_blobs(garbage.keys())?;
-            partials
-                .keys()
-                .try_for_each(|digest| files::remove(&partial(digest)))?;
+            partials.keys().try_for_each(|digest| files::remove(&partial(digest)))?;
         }
         Ok(Collected {
             snapshots: expired.iter().map(|snapshot| snapshot.digest).collect(),
             blobs: garbage.len(),
             partials: partials.len(),
-            bytes: garbage.values().chain(partials.values()).sum(),
+            bytes: total(garbage.values().chain(partials.values())),
         })
     }
 
@@ -130,19 +128,14 @@ impl Writer {
         now: Timestamp,
     ) -> Result<(Vec<SnapshotRef>, Vec<SnapshotRef>), StoreError> {
         let expired = |snapshot: &SnapshotRef| {
-            let since = snapshot
-                .superseded
-                .as_deref()
-                .and_then(|text| text.parse().ok());
+            let since = snapshot.superseded.as_deref().and_then(|text| text.parse().ok());
             since.is_some_and(|since: Timestamp| {
                 now.duration_since(since).as_secs()
                     >= i64::try_from(grace.as_secs()).unwrap_or(i64::MAX)
             })
         };
         let snapshots = self.store.snapshots()?;
-        let (expired, kept) = snapshots
-            .into_iter()
-            .partition(|s| !s.current && expired(s));
+        let (expired, kept) = snapshots.into_iter().partition(|s| !s.current && expired(s));
         Ok((kept, expired))
     }
 
@@ -163,6 +156,11 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// The sum of lengths. A snapshot that somebody else wrote may list any.
+fn total<'a>(sizes: impl Iterator<Item = &'a u64>) -> u64 {
+    sizes.fold(0, |sum, size| sum.saturating_add(*size))
 }
 
 /// Whether a file was last written longer than `age` ago. A file that cannot

@@ -75,11 +75,7 @@ impl StoreError {
             {
                 Self::ReadOnly { path, source }
             }
-            _ => Self::Io {
-                doing,
-                path,
-                source,
-            },
+            _ => Self::Io { doing, path, source },
         }
     }
 }

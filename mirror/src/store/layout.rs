@@ -85,12 +85,7 @@ pub(super) struct Manifest {
 
 impl Index {
     pub(super) fn new(manifests: Vec<Descriptor>, annotations: Annotations) -> Self {
-        Self {
-            schema_version: 2,
-            media_type: INDEX.into(),
-            manifests,
-            annotations,
-        }
+        Self { schema_version: 2, media_type: INDEX.into(), manifests, annotations }
     }
 }
 
@@ -124,12 +119,7 @@ impl Descriptor {
     /// A file under its path.
     pub(super) fn file(path: &str, digest: Digest, size: u64) -> Self {
         let annotations = [(annotation::TITLE.into(), path.into())].into();
-        Self {
-            media_type: FILE.into(),
-            digest,
-            size,
-            annotations,
-        }
+        Self { media_type: FILE.into(), digest, size, annotations }
     }
 
     pub(super) fn annotation(&self, name: &str) -> Option<&str> {
@@ -144,10 +134,8 @@ pub(super) fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 pub(super) fn from_bytes<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes).map_err(|error| StoreError::Damaged {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|error| StoreError::Damaged { path: path.to_owned(), reason: error.to_string() })
 }
 
 /// Checks the `imageLayoutVersion` of an `oci-layout` file.
@@ -163,9 +151,6 @@ pub(super) fn check_layout(path: &Path, bytes: &[u8]) -> Result<(), StoreError> 
     }
     Err(StoreError::Damaged {
         path: path.to_owned(),
-        reason: format!(
-            "OCI image layout {} is not known",
-            layout.image_layout_version
-        ),
+        reason: format!("OCI image layout {} is not known", layout.image_layout_version),
     })
 }

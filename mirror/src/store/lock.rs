@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,15 +32,15 @@ pub struct Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            pid,
-            host,
-            command,
-            since,
-        } = self;
+        let Self { pid, host, command, since } = self;
         write!(f, "'{command}' (process {pid} on {host}, since {since})")
     }
 }
+
+/// How often the lock is tried before it counts as held, and the pause between
+/// two tries: [`holder`] takes it for some microseconds to look at it.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
 
 impl Lock {
     pub(super) fn take(path: &Path, command: &str) -> Result<Self, StoreError> {
@@ -51,33 +52,33 @@ impl Lock {
             .truncate(false)
             .open(path)
             .map_err(failed)?;
-        match file.try_lock() {
+        match try_patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked {
-                    path: path.to_owned(),
-                    holder: read(&mut file),
-                });
+                return Err(StoreError::Locked { path: path.to_owned(), holder: read(&mut file) });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let holder = Holder {
             pid: std::process::id(),
-            host: rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             command: command.to_owned(),
-            since: jiff::Timestamp::now()
-                .strftime("%Y-%m-%dT%H:%M:%SZ")
-                .to_string(),
+            since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         };
         let text = serde_json::to_vec(&holder).unwrap_or_default();
-        file.set_len(0)
-            .and_then(|()| file.write_all(&text))
-            .map_err(failed)?;
+        file.set_len(0).and_then(|()| file.write_all(&text)).map_err(failed)?;
         Ok(Self { _file: file })
     }
+}
+
+fn try_patiently(file: &File) -> Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
+    file.try_lock()
 }
 
 /// Who holds the lock at `path`; `None` where it is free.
@@ -95,15 +96,11 @@ pub(super) fn holder(path: &Path) -> Result<Option<Holder>, StoreError> {
 /// What the holder wrote; a holder that has not written yet is unnamed.
 fn read(file: &mut File) -> Holder {
     let mut text = Vec::new();
-    let read = file
-        .rewind()
-        .and_then(|()| file.take(4096).read_to_end(&mut text));
-    read.ok()
-        .and_then(|_| serde_json::from_slice(&text).ok())
-        .unwrap_or_else(|| Holder {
-            pid: 0,
-            host: "an unknown host".into(),
-            command: "another process".into(),
-            since: "just now".into(),
-        })
+    let read = file.rewind().and_then(|()| file.take(4096).read_to_end(&mut text));
+    read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_else(|| Holder {
+        pid: 0,
+        host: "an unknown host".into(),
+        command: "another process".into(),
+        since: "just now".into(),
+    })
 }

@@ -96,14 +96,13 @@ impl Store {
     /// [`StoreError::Locked`] names the holder; [`StoreError::ReadOnly`] where
     /// the file system takes no writes.
     pub fn writer(&self, command: &str) -> Result<Writer, StoreError> {
+        // A store that was copied without our private folder gets it back.
+        files::create_dir(&self.root.join(".maas-mirror"))?;
         let lock = lock::Lock::take(&self.private("lock"), command)?;
         // A format that was raised while we waited for nobody to write.
         self.check_format()?;
         files::create_dir(&self.private("partial"))?;
-        Ok(Writer {
-            store: self.clone(),
-            _lock: lock,
-        })
+        Ok(Writer { store: self.clone(), _lock: lock })
     }
 
     /// Who holds the lock now, if anybody does.
@@ -211,10 +210,12 @@ impl Store {
     }
 
     /// The newest `updated` accepted for each content id, by state file and
-    /// current snapshot alike, whichever is newer.
+    /// current snapshot alike, whichever is newer. A snapshot that cannot be
+    /// read is done without where there is a state: that is written first, so
+    /// it is never the older of the two.
     ///
     /// # Errors
-    /// [`StoreError`] where either cannot be read.
+    /// [`StoreError`] where the state cannot be read, or neither can.
     pub fn newest_updated(&self) -> Result<BTreeMap<String, Timestamp>, StoreError> {
         let mut newest = state::read_newest(&self.private(state::NEWEST))?;
         match self.current() {
@@ -247,15 +248,10 @@ impl Store {
         };
         match String::from_utf8_lossy(&text).trim().parse::<u32>() {
             Ok(found) if found <= FORMAT => Ok(()),
-            Ok(found) => Err(StoreError::NewerFormat {
-                path: self.root.clone(),
-                found,
-                known: FORMAT,
-            }),
-            Err(_) => Err(StoreError::Damaged {
-                path,
-                reason: "it is not a number".into(),
-            }),
+            Ok(found) => {
+                Err(StoreError::NewerFormat { path: self.root.clone(), found, known: FORMAT })
+            }
+            Err(_) => Err(StoreError::Damaged { path, reason: "it is not a number".into() }),
         }
     }
 
@@ -292,9 +288,7 @@ fn is_empty(root: &Path) -> Result<bool, StoreError> {
         Err(source) => return Err(StoreError::io("read", root, source)),
     };
     for entry in entries {
-        let name = entry
-            .map_err(|source| StoreError::io("read", root, source))?
-            .file_name();
+        let name = entry.map_err(|source| StoreError::io("read", root, source))?.file_name();
         // Those that end in `.new` are what a crash leaves of a file that was
         // being written; a fresh ext4 volume brings its lost+found.
         let ours = [

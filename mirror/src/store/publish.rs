@@ -19,8 +19,8 @@ pub struct Published {
 
 impl Writer {
     /// Makes `content` the current snapshot, in the order of durability of the
-    /// [module](super). Where it is current already, nothing is written but
-    /// what its description lacks.
+    /// [module](super). Where it is current already, nothing is written,
+    /// unless its description is damaged, which this mends.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] names a file whose blob is not held; or an I/O
@@ -29,24 +29,19 @@ impl Writer {
         let encoded = content.encode();
         let digest = Digest::of(&encoded.index);
         let mut snapshots = self.store.snapshots()?;
+        let is_current = snapshots.iter().any(|s| s.current && s.digest == digest);
+        if is_current && self.store.load(&digest).is_ok() {
+            return Ok(Published { digest, changed: false });
+        }
         self.check_held(content)?;
-        // Before anything else: where a description was damaged and moved out of
-        // the way, a publish of the same content mends it.
         let index = encoded.index.as_slice();
         let parts = encoded.manifests.iter().map(Vec::as_slice);
         self.put_all(parts.chain([layout::EMPTY_CONFIG, index]))?;
-        if snapshots
-            .iter()
-            .any(|snapshot| snapshot.current && snapshot.digest == digest)
-        {
-            return Ok(Published {
-                digest,
-                changed: false,
-            });
-        }
         files::sync_dir(&self.store.root.join("blobs/sha256"))?;
         self.remember(content)?;
-
+        if is_current {
+            return Ok(Published { digest, changed: false });
+        }
         let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         snapshots.retain(|snapshot| snapshot.digest != digest);
         for snapshot in snapshots.iter_mut().filter(|snapshot| snapshot.current) {
@@ -55,44 +50,25 @@ impl Writer {
         }
         let size = index.len() as u64;
         let published = Some(now);
-        snapshots.insert(
-            0,
-            SnapshotRef {
-                digest,
-                size,
-                current: true,
-                published,
-                superseded: None,
-            },
-        );
+        snapshots
+            .insert(0, SnapshotRef { digest, size, current: true, published, superseded: None });
         self.replace_index(&snapshots)?;
-        Ok(Published {
-            digest,
-            changed: true,
-        })
+        Ok(Published { digest, changed: true })
     }
 
     /// Writes `index.json`: what this lists exists, the rest is garbage.
     pub(super) fn replace_index(&self, snapshots: &[SnapshotRef]) -> Result<(), StoreError> {
         let manifests = snapshots.iter().map(SnapshotRef::descriptor).collect();
         let index = Index::new(manifests, layout::Annotations::new());
-        files::write_atomically(
-            &self.store.root.join("index.json"),
-            &layout::to_bytes(&index),
-        )
+        files::write_atomically(&self.store.root.join("index.json"), &layout::to_bytes(&index))
     }
 
     fn check_held(&self, content: &Content) -> Result<(), StoreError> {
-        let missing = content
-            .files()
-            .find(|f| !self.store.has_blob(&f.digest, f.size));
+        let missing = content.files().find(|f| !self.store.has_blob(&f.digest, f.size));
         missing.map_or(Ok(()), |file| {
             Err(StoreError::Damaged {
                 path: self.store.blob_path(&file.digest),
-                reason: format!(
-                    "the content of {} is missing or has another length",
-                    file.path
-                ),
+                reason: format!("the content of {} is missing or has another length", file.path),
             })
         })
     }
@@ -102,10 +78,6 @@ impl Writer {
         let mut newest = state::read_newest(&path)?;
         let before = newest.clone();
         state::merge(&mut newest, &content.updated);
-        if newest == before {
-            Ok(())
-        } else {
-            state::write_newest(&path, &newest)
-        }
+        if newest == before { Ok(()) } else { state::write_newest(&path, &newest) }
     }
 }

@@ -101,10 +101,8 @@ impl Content {
         let mut descriptors = Vec::new();
         let mut manifests = Vec::new();
         let mut add = |kind: &str, artifact: &str, files: &[FileRef], annotations: &Annotations| {
-            let mut layers: Vec<_> = files
-                .iter()
-                .map(|f| Descriptor::file(f.path.as_str(), f.digest, f.size))
-                .collect();
+            let mut layers: Vec<_> =
+                files.iter().map(|f| Descriptor::file(f.path.as_str(), f.digest, f.size)).collect();
             layers.sort_by(|a, b| a.annotations.cmp(&b.annotations));
             layers.dedup();
             for layers in layers.chunks(MAX_LAYERS) {
@@ -123,17 +121,11 @@ impl Content {
             ];
             add("version", VERSION, files, &annotations.into());
         }
-        let updated: BTreeMap<_, _> = self
-            .updated
-            .iter()
-            .map(|(id, time)| (id, time.to_string()))
-            .collect();
+        let updated: BTreeMap<_, _> =
+            self.updated.iter().map(|(id, time)| (id, time.to_string())).collect();
         let annotations = [
             (annotation::KIND.into(), "snapshot".into()),
-            (
-                annotation::UPDATED.into(),
-                serde_json::json!(updated).to_string(),
-            ),
+            (annotation::UPDATED.into(), serde_json::json!(updated).to_string()),
         ];
         let index = layout::to_bytes(&Index::new(descriptors, annotations.into()));
         Encoded { index, manifests }
@@ -149,11 +141,8 @@ impl Store {
         let path = self.root.join("index.json");
         let index: Index = layout::from_bytes(&path, &files::read(&path)?)?;
         let mut snapshots: Vec<_> = index.manifests.iter().map(SnapshotRef::read).collect();
-        snapshots.sort_by(|a, b| {
-            b.current
-                .cmp(&a.current)
-                .then_with(|| b.published.cmp(&a.published))
-        });
+        snapshots
+            .sort_by(|a, b| b.current.cmp(&a.current).then_with(|| b.published.cmp(&a.published)));
         Ok(snapshots)
     }
 
@@ -162,13 +151,8 @@ impl Store {
     /// # Errors
     /// As [`Store::load`].
     pub fn current(&self) -> Result<Option<Snapshot>, StoreError> {
-        let current = self
-            .snapshots()?
-            .into_iter()
-            .find(|snapshot| snapshot.current);
-        current
-            .map(|snapshot| self.load(&snapshot.digest))
-            .transpose()
+        let current = self.snapshots()?.into_iter().find(|snapshot| snapshot.current);
+        current.map(|snapshot| self.load(&snapshot.digest)).transpose()
     }
 
     /// Reads a snapshot and checks the digest of every part of its description.
@@ -178,10 +162,7 @@ impl Store {
     pub fn load(&self, digest: &Digest) -> Result<Snapshot, StoreError> {
         let path = self.blob_path(digest);
         let index: Index = layout::from_bytes(&path, &self.read_blob(digest)?)?;
-        let damaged = |reason: String| StoreError::Damaged {
-            path: path.clone(),
-            reason,
-        };
+        let damaged = |reason: String| StoreError::Damaged { path: path.clone(), reason };
         let mut content = Content::default();
         if let Some(text) = index.annotations.get(annotation::UPDATED) {
             let updated: BTreeMap<String, String> =
@@ -194,10 +175,7 @@ impl Store {
         for descriptor in &index.manifests {
             self.load_manifest(descriptor, &mut content)?;
         }
-        Ok(Snapshot {
-            digest: *digest,
-            content,
-        })
+        Ok(Snapshot { digest: *digest, content })
     }
 
     fn load_manifest(
@@ -211,15 +189,8 @@ impl Store {
             let title = layer.annotation(annotation::TITLE).unwrap_or_default();
             let reason = |error: crate::simplestreams::PathError| error.to_string();
             RelPath::new(title)
-                .map(|path| FileRef {
-                    path,
-                    digest: layer.digest,
-                    size: layer.size,
-                })
-                .map_err(|error| StoreError::Damaged {
-                    path: path.clone(),
-                    reason: reason(error),
-                })
+                .map(|path| FileRef { path, digest: layer.digest, size: layer.size })
+                .map_err(|error| StoreError::Damaged { path: path.clone(), reason: reason(error) })
         });
         let files = files.collect::<Result<Vec<_>, _>>()?;
         if manifest.artifact_type == METADATA {
@@ -227,10 +198,8 @@ impl Store {
             return Ok(());
         }
         let name = |key: &str| manifest.annotations.get(key).cloned().unwrap_or_default();
-        let key = VersionKey {
-            product: name(annotation::PRODUCT),
-            version: name(annotation::VERSION),
-        };
+        let key =
+            VersionKey { product: name(annotation::PRODUCT), version: name(annotation::VERSION) };
         content.versions.entry(key).or_default().extend(files);
         Ok(())
     }
@@ -245,16 +214,8 @@ impl Store {
         let bytes = self.read_blob(digest)?;
         let index: Index = layout::from_bytes(&path, &bytes)?;
         let mut blobs = vec![(*digest, bytes.len() as u64)];
-        blobs.extend(
-            index
-                .manifests
-                .iter()
-                .map(|manifest| (manifest.digest, manifest.size)),
-        );
-        blobs.push((
-            Digest::of(layout::EMPTY_CONFIG),
-            layout::EMPTY_CONFIG.len() as u64,
-        ));
+        blobs.extend(index.manifests.iter().map(|manifest| (manifest.digest, manifest.size)));
+        blobs.push((Digest::of(layout::EMPTY_CONFIG), layout::EMPTY_CONFIG.len() as u64));
         Ok(blobs)
     }
 
@@ -280,17 +241,11 @@ impl SnapshotRef {
     }
 
     pub(super) fn descriptor(&self) -> Descriptor {
-        let tag = if self.current {
-            "current".to_owned()
-        } else {
-            self.digest.short()
-        };
+        let tag = if self.current { "current".to_owned() } else { self.digest.short() };
         let mut annotations = Annotations::new();
         annotations.insert(annotation::REF_NAME.into(), tag);
-        let times = [
-            (annotation::PUBLISHED, &self.published),
-            (annotation::SUPERSEDED, &self.superseded),
-        ];
+        let times =
+            [(annotation::PUBLISHED, &self.published), (annotation::SUPERSEDED, &self.superseded)];
         for (name, time) in times {
             if let Some(time) = time {
                 annotations.insert(name.into(), time.clone());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, Writer, files, layout};
@@ -43,24 +44,38 @@ pub enum Outcome {
 }
 
 impl Store {
-    /// How the last sync went; `None` where there was none.
-    ///
-    /// # Errors
-    /// An I/O error. A record that cannot be understood counts as none.
-    pub fn last_sync(&self) -> Result<Option<LastSync>, StoreError> {
-        let bytes = files::read_optional(&self.private(LAST_SYNC))?;
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    /// What a writer kept under `name` with [`Writer::keep`]; `None` where
+    /// there is nothing, or nothing that can be understood.
+    #[must_use]
+    pub fn kept<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let bytes = files::read_optional(&self.private(name)).ok().flatten()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// How the last sync went; `None` where there was none, or no record that
+    /// can be understood.
+    #[must_use]
+    pub fn last_sync(&self) -> Option<LastSync> {
+        self.kept(LAST_SYNC)
     }
 }
 
 impl Writer {
+    /// Keeps something under `name` that costs no more than time when it is
+    /// lost.
+    ///
+    /// # Errors
+    /// An I/O error.
+    pub fn keep<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StoreError> {
+        files::write_atomically(&self.store.private(name), &layout::to_bytes(value))
+    }
+
     /// Writes down how a sync went.
     ///
     /// # Errors
     /// An I/O error.
     pub fn record_sync(&self, record: &LastSync) -> Result<(), StoreError> {
-        let bytes = layout::to_bytes(record);
-        files::write_atomically(&self.store.private(LAST_SYNC), &bytes)
+        self.keep(LAST_SYNC, record)
     }
 }
 
@@ -71,10 +86,7 @@ pub(super) fn read_newest(path: &Path) -> Result<BTreeMap<String, Timestamp>, St
     let texts: BTreeMap<String, String> = layout::from_bytes(path, &bytes)?;
     let parse = |(id, text): (String, String)| match Timestamp::parse(&text) {
         Ok(time) => Ok((id, time)),
-        Err(error) => Err(StoreError::Damaged {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        }),
+        Err(error) => Err(StoreError::Damaged { path: path.to_owned(), reason: error.to_string() }),
     };
     texts.into_iter().map(parse).collect()
 }
@@ -83,10 +95,7 @@ pub(super) fn write_newest(
     path: &Path,
     newest: &BTreeMap<String, Timestamp>,
 ) -> Result<(), StoreError> {
-    let texts: BTreeMap<_, _> = newest
-        .iter()
-        .map(|(id, time)| (id, time.to_string()))
-        .collect();
+    let texts: BTreeMap<_, _> = newest.iter().map(|(id, time)| (id, time.to_string())).collect();
     files::write_atomically(path, &layout::to_bytes(&texts))
 }
 

@@ -27,13 +27,7 @@ pub(super) async fn all(
     plan: &Plan,
     observer: &Arc<dyn Observer>,
 ) -> Result<(), SyncError> {
-    let queue = Queue {
-        sync,
-        writer,
-        plan,
-        observer,
-        next: AtomicUsize::new(0),
-    };
+    let queue = Queue { sync, writer, plan, observer, next: AtomicUsize::new(0) };
     let workers = (0..sync.options.parallel).map(|_| queue.work());
     let failures = futures_util::future::try_join_all(workers).await?;
     let mut failures: Vec<_> = failures.into_iter().flatten().collect();
@@ -41,10 +35,7 @@ pub(super) async fn all(
         return Ok(());
     }
     failures.sort_by(|a, b| a.path.cmp(&b.path));
-    Err(SyncError::Items {
-        failures,
-        total: plan.fetch.len(),
-    })
+    Err(SyncError::Items { failures, total: plan.fetch.len() })
 }
 
 /// What the workers of one run share.
@@ -60,39 +51,16 @@ struct Queue<'a> {
 impl Queue<'_> {
     /// Fetches contents until none is left; returns those that failed.
     async fn work(&self) -> Result<Vec<ItemFailure>, SyncError> {
-        let Self {
-            sync,
-            writer,
-            plan,
-            observer,
-            next,
-        } = self;
+        let Self { sync, writer, plan, observer, next } = self;
         let mut failures = Vec::new();
         while let Some(fetch) = plan.fetch.get(next.fetch_add(1, Ordering::Relaxed)) {
             let path = &fetch.path;
-            match (Download {
-                sync,
-                writer,
-                fetch,
-                observer,
-            })
-            .run()
-            .await
-            {
-                Ok(()) => observer.event(&Event::Finished {
-                    path,
-                    size: fetch.size,
-                }),
+            match (Download { sync, writer, fetch, observer }).run().await {
+                Ok(()) => observer.event(&Event::Finished { path, size: fetch.size }),
                 Err(Stop::Run(error)) => return Err(error),
                 Err(Stop::Item(error)) => {
-                    observer.event(&Event::Failed {
-                        path,
-                        error: &error,
-                    });
-                    failures.push(ItemFailure {
-                        path: path.clone(),
-                        error,
-                    });
+                    observer.event(&Event::Failed { path, error: &error });
+                    failures.push(ItemFailure { path: path.clone(), error });
                 }
             }
         }
@@ -153,9 +121,7 @@ impl Download<'_> {
 
     async fn partial(&self) -> Result<PartialBlob, Stop> {
         let (writer, digest, size) = (Arc::clone(self.writer), self.fetch.digest, self.fetch.size);
-        Ok(blocking(move || writer.partial(digest, size))
-            .await?
-            .map_err(SyncError::from)?)
+        Ok(blocking(move || writer.partial(digest, size)).await?.map_err(SyncError::from)?)
     }
 
     /// Fetches what `blob` lacks, over as many connections as it takes.
@@ -164,11 +130,7 @@ impl Download<'_> {
         let mut backoff = self.sync.upstream.retry_policy().start();
         let mut furthest = blob.written();
         let mut resume = Resume::default();
-        self.observer.event(&Event::Started {
-            path,
-            from: blob.written(),
-            size: *size,
-        });
+        self.observer.event(&Event::Started { path, from: blob.written(), size: *size });
         while blob.written() < *size {
             resume.from = blob.written();
             let opened = self.sync.upstream.open(path, &resume, Some(*size)).await;
@@ -198,11 +160,7 @@ impl Download<'_> {
             let Some(pause) = backoff.next(&error) else {
                 return Err(Stop::Item(error.into()));
             };
-            self.observer.event(&Event::Retrying {
-                path,
-                error: &error,
-                pause,
-            });
+            self.observer.event(&Event::Retrying { path, error: &error, pause });
             tokio::time::sleep(pause).await;
         }
         Ok(blocking(move || blob.finish()).await??)
@@ -231,10 +189,7 @@ impl Download<'_> {
                     }
                     return Err(error);
                 }
-                observer.event(&Event::Progress {
-                    path: &path,
-                    done: blob.written(),
-                });
+                observer.event(&Event::Progress { path: &path, done: blob.written() });
             }
             Ok::<_, BlobError>(blob)
         });

@@ -1,6 +1,6 @@
 //! Why a sync failed, and which kind of failure that is.
 
-use crate::signature::{KeyringError, VerifyError};
+use crate::signature::VerifyError;
 use crate::simplestreams::{DocumentError, RelPath, SelectionError, Timestamp};
 use crate::store::{BlobError, StoreError};
 use crate::upstream::FetchError;
@@ -64,9 +64,6 @@ pub enum SyncError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The keyring cannot be used.
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
     /// A part of the program stopped unexpectedly.
     #[error("a task stopped unexpectedly")]
     Task(#[source] tokio::task::JoinError),
@@ -158,10 +155,7 @@ impl SyncError {
                 | SelectionError::Conflict { .. },
             ) => Kind::Unverified,
             Self::Items { failures, .. } => {
-                if failures
-                    .iter()
-                    .any(|failure| failure.error.is_verification())
-                {
+                if failures.iter().any(|failure| failure.error.is_verification()) {
                     Kind::Unverified
                 } else {
                     Kind::Partial
@@ -175,7 +169,7 @@ impl SyncError {
 impl MetadataError {
     fn is_verification(&self) -> bool {
         match self {
-            Self::Verify(VerifyError::Engine(_))
+            Self::Verify(VerifyError::Engine(_) | VerifyError::Keyring(_))
             | Self::Fetch(_)
             | Self::Document(_)
             | Self::NotAnIndex => false,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{Event, MetadataError, Observer, Sync, SyncError, blocking};
-use crate::signature::Signer;
+use crate::signature::{Judgement, Memory, Signer};
 use crate::simplestreams::{Digest, Document, Index, Products, RelPath, Timestamp};
-use crate::store::Store;
+use crate::store::{Store, StoreError, Writer};
 
 /// What an upstream may make large.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +24,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            metadata_bytes: 64 * 1024 * 1024,
-            metadata_files: 256,
-            stale_days: 90,
-            key_days: 90,
-        }
+        Self { metadata_bytes: 64 * 1024 * 1024, metadata_files: 256, stale_days: 90, key_days: 90 }
     }
 }
 
@@ -39,7 +34,11 @@ pub(super) struct SignedFile {
     pub(super) path: RelPath,
     pub(super) bytes: Vec<u8>,
     pub(super) digest: Digest,
+    judgement: Judgement,
 }
+
+/// Where the store keeps what was judged before.
+const MEMORY: &str = "verified.json";
 
 /// Verified metadata.
 #[derive(Debug)]
@@ -47,6 +46,17 @@ pub(super) struct Metadata {
     pub(super) files: Vec<SignedFile>,
     pub(super) products: Vec<Products>,
     pub(super) updated: BTreeMap<String, Timestamp>,
+    /// What was judged before this run.
+    memory: Arc<Memory>,
+}
+
+impl Metadata {
+    /// Remembers the judgements of this run, unless they are remembered.
+    pub(super) fn remember(&self, sync: &Sync, writer: &Writer) -> Result<(), StoreError> {
+        let files = self.files.iter().map(|file| (file.digest, &file.judgement));
+        let memory = Memory::of(&sync.keyring, files);
+        if memory == *self.memory { Ok(()) } else { writer.keep(MEMORY, &memory) }
+    }
 }
 
 /// A file that is still to be fetched, and what an index says of it.
@@ -68,45 +78,36 @@ pub(super) async fn fetch(
     store: Option<&Store>,
     observer: &dyn Observer,
 ) -> Result<Metadata, SyncError> {
-    let known = match store.cloned() {
-        Some(store) => blocking(move || store.newest_updated()).await??,
-        None => BTreeMap::new(),
+    let (known, memory) = match store.cloned() {
+        Some(store) => {
+            let memory = store.kept(MEMORY).unwrap_or_default();
+            (blocking(move || store.newest_updated()).await??, memory)
+        }
+        None => (BTreeMap::new(), Memory::default()),
     };
     let mut metadata = Metadata {
         files: Vec::new(),
         products: Vec::new(),
         updated: known.clone(),
+        memory: Arc::new(memory),
     };
     let entry = sync.upstream.address().index().clone();
     let mut seen = HashSet::from([entry.clone()]);
-    let mut queue = VecDeque::from([Wanted {
-        path: entry,
-        announced: None,
-    }]);
+    let mut queue = VecDeque::from([Wanted { path: entry, announced: None }]);
     let mut signers = BTreeMap::new();
     while !queue.is_empty() {
         let round: Vec<Wanted> = queue.drain(..).collect();
         // A round is an index, then all it names: side by side.
-        let fetches = round.iter().map(|wanted| fetch_one(sync, wanted, observer));
+        let memory = &metadata.memory;
+        let fetches = round.iter().map(|wanted| fetch_one(sync, memory, wanted, observer));
         let fetched = futures_util::future::try_join_all(fetches).await?;
-        for (wanted, (file, document, signed_by)) in round.into_iter().zip(fetched) {
-            let fail = |source| SyncError::Metadata {
-                path: file.path.clone(),
-                source: Box::new(source),
-            };
-            let checker = Checker {
-                sync,
-                known: &known,
-                path: &file.path,
-            };
-            checker
-                .check(&document, &wanted, &mut metadata.updated)
-                .map_err(fail)?;
-            signers.extend(
-                signed_by
-                    .into_iter()
-                    .map(|signer| (signer.fingerprint.clone(), signer)),
-            );
+        for (wanted, (file, document)) in round.into_iter().zip(fetched) {
+            let fail =
+                |source| SyncError::Metadata { path: file.path.clone(), source: Box::new(source) };
+            let checker = Checker { sync, known: &known, path: &file.path };
+            checker.check(&document, &wanted, &mut metadata.updated).map_err(fail)?;
+            let signed_by = file.judgement.signers.iter();
+            signers.extend(signed_by.map(|signer| (signer.fingerprint.clone(), signer.clone())));
             match document {
                 Document::Products(products) => metadata.products.push(products),
                 Document::Index(index) => {
@@ -129,63 +130,40 @@ fn enqueue(index: &Index, seen: &mut HashSet<RelPath>, queue: &mut VecDeque<Want
     for (content_id, entry) in &index.index {
         let known = matches!(entry.format.as_deref(), Some("products:1.0" | "index:1.0"));
         // The document was parsed, so the path is one.
-        let path = entry
-            .path
-            .as_ref()
-            .and_then(|path| RelPath::new(path.as_str()).ok());
+        let path = entry.path.as_ref().and_then(|path| RelPath::new(path.as_str()).ok());
         let Some(path) = path.filter(|_| known) else {
             continue;
         };
         if seen.insert(path.clone()) {
             let products = entry.products.clone().unwrap_or_default();
-            queue.push_back(Wanted {
-                path,
-                announced: Some((content_id.clone(), products)),
-            });
+            queue.push_back(Wanted { path, announced: Some((content_id.clone(), products)) });
         }
     }
 }
 
 async fn fetch_one(
     sync: &Sync,
+    memory: &Arc<Memory>,
     wanted: &Wanted,
     observer: &dyn Observer,
-) -> Result<(SignedFile, Document, Vec<Signer>), SyncError> {
+) -> Result<(SignedFile, Document), SyncError> {
     let path = &wanted.path;
-    let fail = |source| SyncError::Metadata {
-        path: path.clone(),
-        source: Box::new(source),
-    };
+    let fail = |source| SyncError::Metadata { path: path.clone(), source: Box::new(source) };
     let limit = sync.options.limits.metadata_bytes;
     let on_retry = |error: &_, pause| observer.event(&Event::Retrying { path, error, pause });
     let bytes = sync.upstream.fetch_metadata(path, limit, on_retry).await;
     let bytes = bytes.map_err(|error| fail(error.into()))?;
-    let keyring = Arc::clone(&sync.keyring);
-    let (bytes, digest, judged) = blocking(move || {
-        let judged = keyring
-            .verify(&bytes)
-            .map_err(MetadataError::from)
-            .and_then(|verified| Ok((Document::parse(&verified.plaintext)?, verified.signers)));
-        let digest = Digest::of(&bytes);
-        (bytes, digest, judged)
-    })
-    .await?;
-    let (document, signers) = judged.map_err(fail)?;
-    for signer in &signers {
-        observer.event(&Event::Verified {
-            path,
-            signer: &signer.fingerprint,
-        });
+    let (keyring, memory) = (Arc::clone(&sync.keyring), Arc::clone(memory));
+    let judged = blocking(move || {
+        let verified = memory.verify(&keyring, &bytes)?;
+        let document = Document::parse(&verified.plaintext)?;
+        Ok::<_, MetadataError>((Digest::of(&bytes), bytes, document, Judgement::from(&verified)))
+    });
+    let (digest, bytes, document, judgement) = judged.await?.map_err(fail)?;
+    for signer in &judgement.signers {
+        observer.event(&Event::Verified { path, signer: &signer.fingerprint });
     }
-    Ok((
-        SignedFile {
-            path: path.clone(),
-            bytes,
-            digest,
-        },
-        document,
-        signers,
-    ))
+    Ok((SignedFile { path: path.clone(), bytes, digest, judgement }, document))
 }
 
 struct Checker<'a> {
@@ -215,9 +193,7 @@ impl Checker<'_> {
                     });
                 }
                 if let Some(product) = ids.iter().find(|id| !products.products.contains_key(*id)) {
-                    return Err(MetadataError::MissingProduct {
-                        product: product.clone(),
-                    });
+                    return Err(MetadataError::MissingProduct { product: product.clone() });
                 }
                 self.check_age(announced, products.updated()?, updated)
             }
@@ -267,15 +243,10 @@ fn warn_of_expiry<'a>(
         let Some(expires) = signer.expires else {
             continue;
         };
-        let left = expires
-            .duration_since(SystemTime::now())
-            .unwrap_or(Duration::ZERO);
+        let left = expires.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
         let days = i64::try_from(left.as_secs() / 86_400).unwrap_or(i64::MAX);
         if days < sync.options.limits.key_days {
-            observer.event(&Event::KeyExpires {
-                fingerprint: &signer.fingerprint,
-                days,
-            });
+            observer.event(&Event::KeyExpires { fingerprint: &signer.fingerprint, days });
         }
     }
 }

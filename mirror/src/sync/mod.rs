@@ -126,8 +126,9 @@ impl Sync {
         let plan = Plan::new(Some(writer.store()), &metadata, selected)?;
         observer.event(&Event::Planned(&plan));
         plan.check()?;
+        // From here the plan says it all; large streams are large here.
+        metadata.remember(self, writer)?;
         let (content, files) = (plan.content.clone(), metadata.files);
-        // From here only the plan is needed; large streams are large here.
         drop(metadata.products);
         download::all(self, writer, &plan, observer).await?;
 
@@ -180,7 +181,7 @@ impl Sync {
         let writer = Arc::clone(writer);
         let recorded = blocking(move || {
             if record.succeeded.is_none() {
-                record.succeeded = writer.store().last_sync()?.and_then(|last| last.succeeded);
+                record.succeeded = writer.store().last_sync().and_then(|last| last.succeeded);
             }
             writer.record_sync(&record)
         });
@@ -194,7 +195,5 @@ impl Sync {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, SyncError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(SyncError::Task)
+    tokio::task::spawn_blocking(work).await.map_err(SyncError::Task)
 }

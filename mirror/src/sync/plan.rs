@@ -72,21 +72,14 @@ impl Plan {
             if !here {
                 let partial = partials.get(&digest).copied().unwrap_or(0);
                 let path = item.path.clone();
-                fetch.entry(digest).or_insert(Fetch {
-                    path,
-                    digest,
-                    size,
-                    partial,
-                });
+                fetch.entry(digest).or_insert(Fetch { path, digest, size, partial });
             }
-            items
-                .entry(item.path.clone())
-                .or_insert_with(|| PlannedItem {
-                    path: item.path.clone(),
-                    size,
-                    sha256: digest,
-                    held: here,
-                });
+            items.entry(item.path.clone()).or_insert_with(|| PlannedItem {
+                path: item.path.clone(),
+                size,
+                sha256: digest,
+                held: here,
+            });
         }
         let distinct: BTreeSet<_> = items.values().map(|i| (i.sha256, i.size, i.held)).collect();
         // The largest first: the last download to end is then a small one.
@@ -94,17 +87,9 @@ impl Plan {
         fetch.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
         Ok(Self {
             bytes: distinct.iter().map(|(_, size, _)| size).sum(),
-            held_bytes: distinct
-                .iter()
-                .filter(|(.., held)| *held)
-                .map(|(_, size, _)| size)
-                .sum(),
+            held_bytes: distinct.iter().filter(|(.., held)| *held).map(|(_, size, _)| size).sum(),
             free: store.map(Store::free_bytes).transpose()?,
-            metadata_bytes: metadata
-                .files
-                .iter()
-                .map(|file| file.bytes.len() as u64)
-                .sum(),
+            metadata_bytes: metadata.files.iter().map(|file| file.bytes.len() as u64).sum(),
             items: items.into_values().collect(),
             fetch,
             content: content(metadata, selected),
@@ -120,10 +105,7 @@ impl Plan {
     /// Bytes to fetch, less what earlier runs left.
     #[must_use]
     pub fn fetch_bytes(&self) -> u64 {
-        self.fetch
-            .iter()
-            .map(|fetch| fetch.size.saturating_sub(fetch.partial))
-            .sum()
+        self.fetch.iter().map(|fetch| fetch.size.saturating_sub(fetch.partial)).sum()
     }
 
     /// Refuses a run that would leave nothing to serve or fill the disk.
@@ -147,15 +129,8 @@ impl Plan {
 fn content(metadata: &Metadata, selected: Vec<SelectedItem>) -> Content {
     let mut versions: BTreeMap<VersionKey, Vec<FileRef>> = BTreeMap::new();
     for item in selected {
-        let key = VersionKey {
-            product: item.product,
-            version: item.version,
-        };
-        let file = FileRef {
-            path: item.path,
-            digest: item.sha256,
-            size: item.size,
-        };
+        let key = VersionKey { product: item.product, version: item.version };
+        let file = FileRef { path: item.path, digest: item.sha256, size: item.size };
         versions.entry(key).or_default().push(file);
     }
     let metadata_files = metadata.files.iter().map(|file| FileRef {
@@ -163,9 +138,5 @@ fn content(metadata: &Metadata, selected: Vec<SelectedItem>) -> Content {
         digest: file.digest,
         size: file.bytes.len() as u64,
     });
-    Content {
-        updated: metadata.updated.clone(),
-        metadata: metadata_files.collect(),
-        versions,
-    }
+    Content { updated: metadata.updated.clone(), metadata: metadata_files.collect(), versions }
 }

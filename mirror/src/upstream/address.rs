@@ -59,21 +59,12 @@ impl FromStr for Address {
             if !path.ends_with('/') {
                 root.set_path(&format!("{path}/"));
             }
-            return Ok(Self {
-                root,
-                index: RelPath::new(INDEX)?,
-            });
+            return Ok(Self { root, index: RelPath::new(INDEX)? });
         }
-        let start = path
-            .rfind("/streams/")
-            .or_else(|| path.rfind('/'))
-            .map_or(0, |at| at + 1);
+        let start = path.rfind("/streams/").or_else(|| path.rfind('/')).map_or(0, |at| at + 1);
         let (above, index) = path.split_at(start);
         root.set_path(above);
-        Ok(Self {
-            root,
-            index: RelPath::new(index)?,
-        })
+        Ok(Self { root, index: RelPath::new(index)? })
     }
 }
 
@@ -128,28 +119,18 @@ mod tests {
     fn urls(text: &str, path: &str) -> (String, String) {
         let address: Address = text.parse().expect(text);
         let path = RelPath::new(path).expect(path);
-        (
-            address.url(&path).into(),
-            address.url(address.index()).into(),
-        )
+        (address.url(&path).into(), address.url(address.index()).into())
     }
 
     #[test]
     fn a_root_with_or_without_slash_or_the_index_itself() {
-        for text in [
-            "http://h/r",
-            "http://h/r/",
-            "http://h/r/streams/v1/index.sjson",
-        ] {
+        for text in ["http://h/r", "http://h/r/", "http://h/r/streams/v1/index.sjson"] {
             let (item, index) = urls(text, "com.x:v3/y");
             assert_eq!(item, "http://h/r/com.x:v3/y");
             assert_eq!(index, "http://h/r/streams/v1/index.sjson");
         }
         assert_eq!(urls("http://h", "a").0, "http://h/a");
-        assert_eq!(
-            urls("http://h/streams/v1/x.sjson", "a").1,
-            "http://h/streams/v1/x.sjson"
-        );
+        assert_eq!(urls("http://h/streams/v1/x.sjson", "a").1, "http://h/streams/v1/x.sjson");
     }
 
     #[test]
@@ -157,27 +138,14 @@ mod tests {
         let address: Address = "https://me:secret@h/r/".parse().expect("address");
         let path = RelPath::new("a").expect("path");
         assert_eq!(address.url(&path).as_str(), "https://me:secret@h/r/a");
-        for shown in [
-            address.display(&path),
-            address.to_string(),
-            format!("{address:?}"),
-        ] {
-            assert!(
-                !shown.contains("secret") && !shown.contains("me:"),
-                "{shown}"
-            );
+        for shown in [address.display(&path), address.to_string(), format!("{address:?}")] {
+            assert!(!shown.contains("secret") && !shown.contains("me:"), "{shown}");
         }
     }
 
     #[test]
     fn what_cannot_be_an_upstream_is_refused() {
-        for text in [
-            "",
-            "images.maas.io",
-            "ftp://h/",
-            "http://h/?a",
-            "http://h/index.json",
-        ] {
+        for text in ["", "images.maas.io", "ftp://h/", "http://h/?a", "http://h/index.json"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }

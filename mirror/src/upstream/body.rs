@@ -34,11 +34,7 @@ impl Body {
                 _ => return Err(FetchError::Range { url }),
             },
             _ => {
-                return Err(FetchError::Status {
-                    url,
-                    status,
-                    retry_after: retry_after(headers),
-                });
+                return Err(FetchError::Status { url, status, retry_after: retry_after(headers) });
             }
         };
         if is_html(headers) {
@@ -46,24 +42,12 @@ impl Body {
         }
         match (total, expected) {
             (Some(announced), Some(listed)) if announced != listed => {
-                return Err(FetchError::Length {
-                    url,
-                    announced,
-                    listed,
-                });
+                return Err(FetchError::Length { url, announced, listed });
             }
             _ => {}
         }
-        let etag = headers
-            .get(ETAG)
-            .filter(|etag| !etag.as_bytes().starts_with(b"W/"))
-            .cloned();
-        Ok(Self {
-            response,
-            url,
-            start,
-            etag,
-        })
+        let etag = headers.get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/")).cloned();
+        Ok(Self { response, url, start, etag })
     }
 
     /// Which byte of the file comes first: the one asked for, or 0.
@@ -96,10 +80,7 @@ impl Body {
 }
 
 fn is_html(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     kind.to_ascii_lowercase().starts_with(b"text/html")
 }
 
@@ -119,8 +100,5 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(text).ok()?;
-    Some(
-        date.duration_since(std::time::SystemTime::now())
-            .unwrap_or_default(),
-    )
+    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
 }

@@ -100,10 +100,7 @@ pub(super) enum RedirectError {
 impl FetchError {
     pub(super) fn transport(url: String, error: reqwest::Error) -> Self {
         // The client's own text would repeat the URL, with credentials.
-        Self::Transport {
-            url,
-            source: error.without_url(),
-        }
+        Self::Transport { url, source: error.without_url() }
     }
 
     /// Whether trying again may help: overload, a server's own fault, a

@@ -101,11 +101,7 @@ impl Upstream {
             }
         }
         let client = builder.build().map_err(ConfigError::Client)?;
-        Ok(Self {
-            client,
-            address,
-            options,
-        })
+        Ok(Self { client, address, options })
     }
 
     /// Where it is.
@@ -139,10 +135,7 @@ impl Upstream {
             let error = match tokio::time::timeout(timeout, attempt).await {
                 Ok(Ok(bytes)) => return Ok(bytes),
                 Ok(Err(error)) => error,
-                Err(_) => FetchError::Slow {
-                    url: self.address.display(path),
-                    limit: timeout,
-                },
+                Err(_) => FetchError::Slow { url: self.address.display(path), limit: timeout },
             };
             let Some(pause) = backoff.next(&error) else {
                 return Err(error);
@@ -154,10 +147,7 @@ impl Upstream {
 
     async fn fetch_once(&self, path: &RelPath, limit: u64) -> Result<Vec<u8>, FetchError> {
         let mut body = self.open(path, &Resume::default(), None).await?;
-        let too_large = || FetchError::TooLarge {
-            url: self.address.display(path),
-            limit,
-        };
+        let too_large = || FetchError::TooLarge { url: self.address.display(path), limit };
         if body.length().is_some_and(|length| length > limit) {
             return Err(too_large());
         }
@@ -170,9 +160,7 @@ impl Upstream {
         }
         // A portal that lies about its content type too.
         if bytes.trim_ascii_start().starts_with(b"<") {
-            return Err(FetchError::Html {
-                url: self.address.display(path),
-            });
+            return Err(FetchError::Html { url: self.address.display(path) });
         }
         Ok(bytes)
     }
@@ -208,10 +196,7 @@ impl Upstream {
 
 /// Follows a redirect within the rules of the [module](self).
 fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let secure_before = attempt
-        .previous()
-        .last()
-        .is_some_and(|url| url.scheme() == "https");
+    let secure_before = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
     if attempt.previous().len() > MAX_REDIRECTS {
         attempt.error(error::RedirectError::TooMany(MAX_REDIRECTS))
     } else if secure_before && attempt.url().scheme() != "https" {
@@ -222,10 +207,8 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 }
 
 fn read_certificates(path: &PathBuf) -> Result<Vec<reqwest::Certificate>, ConfigError> {
-    let pem = std::fs::read(path).map_err(|source| ConfigError::ReadCa {
-        path: path.clone(),
-        source,
-    })?;
+    let pem =
+        std::fs::read(path).map_err(|source| ConfigError::ReadCa { path: path.clone(), source })?;
     match reqwest::Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(ConfigError::NoCertificate(path.clone())),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::Rng as _;
+use rand::RngExt as _;
 
 use super::FetchError;
 
@@ -41,10 +41,7 @@ impl RetryPolicy {
     /// Starts counting for one file.
     #[must_use]
     pub fn start(&self) -> Backoff {
-        Backoff {
-            policy: self.clone(),
-            failures: 0,
-        }
+        Backoff { policy: self.clone(), failures: 0 }
     }
 }
 
@@ -58,10 +55,7 @@ impl Backoff {
         if !error.retryable() || self.failures >= self.policy.retries {
             return None;
         }
-        let doubled = self
-            .policy
-            .first_pause
-            .saturating_mul(1 << self.failures.min(16));
+        let doubled = self.policy.first_pause.saturating_mul(1 << self.failures.min(16));
         self.failures += 1;
         if let Some(asked) = error.retry_after() {
             return (asked <= self.policy.longest_retry_after).then_some(asked);
@@ -104,10 +98,7 @@ mod tests {
     #[test]
     fn the_server_names_the_pause_within_reason() {
         let mut backoff = RetryPolicy::default().start();
-        assert_eq!(
-            backoff.next(&status(429, Some(7))),
-            Some(Duration::from_secs(7))
-        );
+        assert_eq!(backoff.next(&status(429, Some(7))), Some(Duration::from_secs(7)));
         assert_eq!(backoff.next(&status(429, Some(7200))), None);
     }
 

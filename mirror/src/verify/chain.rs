@@ -24,30 +24,20 @@ pub(super) fn check(
     needed: &mut BTreeMap<Digest, (u64, String)>,
 ) -> Checked {
     let mut report = SnapshotReport::new(listed);
-    match (
-        store.load(&listed.digest),
-        store.description(&listed.digest),
-    ) {
+    match (store.load(&listed.digest), store.description(&listed.digest)) {
         (Ok(snapshot), Ok(description)) => {
             for (digest, size) in description {
-                needed
-                    .entry(digest)
-                    .or_insert((size, "(the snapshot's description)".to_owned()));
+                needed.entry(digest).or_insert((size, "(the snapshot's description)".to_owned()));
             }
             for file in snapshot.content.files() {
-                needed
-                    .entry(file.digest)
-                    .or_insert((file.size, file.path.to_string()));
+                needed.entry(file.digest).or_insert((file.size, file.path.to_string()));
             }
             let problems = check_content(store, keyring, &snapshot.content, &mut report);
             Checked { report, problems }
         }
         (Err(error), _) | (_, Err(error)) => {
             let problem = Problem::snapshot(listed.digest, crate::chain(&error));
-            Checked {
-                report,
-                problems: vec![problem],
-            }
+            Checked { report, problems: vec![problem] }
         }
     }
 }
@@ -73,10 +63,8 @@ fn check_content(
         let (sha256, size) = (file.digest.to_string(), file.size.to_string());
         match listed.get(file.path.as_str()) {
             Some((found, bytes)) if found.eq_ignore_ascii_case(&sha256) && *bytes == size => {}
-            Some(_) => problems.push(Problem::unlisted(
-                file,
-                "the signed metadata lists other content for it",
-            )),
+            Some(_) => problems
+                .push(Problem::unlisted(file, "the signed metadata lists other content for it")),
             // Said once, of the file whose signature does not hold.
             None if !metadata_held => {}
             None => problems.push(Problem::unlisted(file, "no signed metadata lists it")),
@@ -93,32 +81,21 @@ fn check_metadata(
     file: &FileRef,
     listed: &mut Listed,
 ) -> Result<SignedMetadata, String> {
-    let bytes = store
-        .read_blob(&file.digest)
-        .map_err(|error| crate::chain(&error))?;
-    let verified = keyring
-        .verify(&bytes)
-        .map_err(|error| crate::chain(&error))?;
+    let bytes = store.read_blob(&file.digest).map_err(|error| crate::chain(&error))?;
+    let verified = keyring.verify(&bytes).map_err(|error| crate::chain(&error))?;
     let document = Document::parse(&verified.plaintext).map_err(|error| crate::chain(&error))?;
     if let Document::Products(products) = &document {
         for item in flatten(products) {
             if let (Some(path), Some(sha256), Some(size)) =
                 (item.path(), item.get("sha256"), item.get("size"))
             {
-                listed.insert(
-                    path.to_owned(),
-                    (sha256.into_owned(), size.trim().to_owned()),
-                );
+                listed.insert(path.to_owned(), (sha256.into_owned(), size.trim().to_owned()));
             }
         }
     }
     Ok(SignedMetadata {
         path: file.path.clone(),
         sha256: file.digest,
-        signed_by: verified
-            .signers
-            .into_iter()
-            .map(|signer| signer.fingerprint)
-            .collect(),
+        signed_by: verified.signers.into_iter().map(|signer| signer.fingerprint).collect(),
     })
 }

@@ -60,9 +60,7 @@ pub fn verify(
     }
     if !options.quick {
         for digest in hash::damaged(store, &held, progress) {
-            let known = needed
-                .get(&digest)
-                .map_or("(in no snapshot)", |(_, path)| path);
+            let known = needed.get(&digest).map_or("(in no snapshot)", |(_, path)| path);
             let detail = "its content is not what was signed".to_owned();
             if !problems.iter().any(|problem| problem.blob == Some(digest)) {
                 problems.push(Problem::blob(digest, known, detail));
@@ -70,9 +68,7 @@ pub fn verify(
         }
     }
     problems.extend(strangers.iter().map(|path| Problem::stranger(path)));
-    let unreferenced = held
-        .iter()
-        .filter(|(digest, _)| !needed.contains_key(digest));
+    let unreferenced = held.iter().filter(|(digest, _)| !needed.contains_key(digest));
     let removable = Removable {
         unreferenced_blobs: unreferenced.clone().count(),
         unreferenced_bytes: unreferenced.map(|(_, size)| size).sum(),

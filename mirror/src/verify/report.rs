@@ -126,13 +126,7 @@ impl Report {
         findings: Findings,
     ) -> Self {
         let iso = |time: jiff::Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let Findings {
-            snapshots,
-            problems,
-            removable,
-            blobs,
-            bytes,
-        } = findings;
+        let Findings { snapshots, problems, removable, blobs, bytes } = findings;
         Self {
             schema: "maas-mirror/verify/1",
             program: concat!("maas-mirror ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -141,11 +135,7 @@ impl Report {
             finished: iso(jiff::Timestamp::now()),
             intact: problems.is_empty(),
             quick: options.quick,
-            trusted_keys: keyring
-                .keys()
-                .iter()
-                .map(|key| key.fingerprint.clone())
-                .collect(),
+            trusted_keys: keyring.keys().into_iter().flatten().map(|key| key.fingerprint).collect(),
             blobs,
             bytes,
             snapshots,
@@ -170,40 +160,20 @@ impl SnapshotReport {
 impl Problem {
     pub(super) fn snapshot(digest: Digest, detail: String) -> Self {
         let subject = format!("snapshot {}", digest.short());
-        Self {
-            kind: ProblemKind::Snapshot,
-            subject,
-            detail,
-            blob: None,
-        }
+        Self { kind: ProblemKind::Snapshot, subject, detail, blob: None }
     }
 
     pub(super) fn metadata(file: &FileRef, detail: String) -> Self {
-        Self {
-            kind: ProblemKind::Metadata,
-            subject: file.path.to_string(),
-            detail,
-            blob: None,
-        }
+        Self { kind: ProblemKind::Metadata, subject: file.path.to_string(), detail, blob: None }
     }
 
     pub(super) fn unlisted(file: &FileRef, detail: &str) -> Self {
         let (subject, detail) = (file.path.to_string(), detail.to_owned());
-        Self {
-            kind: ProblemKind::Unlisted,
-            subject,
-            detail,
-            blob: None,
-        }
+        Self { kind: ProblemKind::Unlisted, subject, detail, blob: None }
     }
 
     pub(super) fn blob(digest: Digest, path: &str, detail: String) -> Self {
-        Self {
-            kind: ProblemKind::Blob,
-            subject: path.to_owned(),
-            detail,
-            blob: Some(digest),
-        }
+        Self { kind: ProblemKind::Blob, subject: path.to_owned(), detail, blob: Some(digest) }
     }
 
     pub(super) fn stranger(path: &Path) -> Self {

@@ -45,12 +45,8 @@ fn median(sorted: &[f64]) -> f64 {
 /// Ratios of two programs, round by round: what they share of a round (a busy
 /// neighbour) cancels.
 fn ratio(ours: &Row, theirs: &Row) -> f64 {
-    let mut ratios: Vec<f64> = ours
-        .samples
-        .iter()
-        .zip(&theirs.samples)
-        .map(|(a, b)| a / b)
-        .collect();
+    let mut ratios: Vec<f64> =
+        ours.samples.iter().zip(&theirs.samples).map(|(a, b)| a / b).collect();
     ratios.sort_by(f64::total_cmp);
     median(&ratios)
 }
@@ -58,20 +54,12 @@ fn ratio(ours: &Row, theirs: &Row) -> f64 {
 impl Report {
     pub(crate) fn add(&mut self, what: &str, program: &str, unit: &'static str, samples: Vec<f64>) {
         let (what, program) = (what.to_owned(), program.to_owned());
-        self.rows.push(Row {
-            what,
-            program,
-            unit,
-            samples,
-        });
+        self.rows.push(Row { what, program, unit, samples });
     }
 
     fn ours<'a>(&'a self, row: &Row) -> Option<&'a Row> {
         let same = |other: &&Row| other.what == row.what && other.program == "maas-mirror";
-        self.rows
-            .iter()
-            .find(same)
-            .filter(|_| row.program != "maas-mirror")
+        self.rows.iter().find(same).filter(|_| row.program != "maas-mirror")
     }
 
     #[allow(clippy::print_stdout, reason = "the figures are this program's output")]
@@ -83,9 +71,7 @@ impl Report {
         for row in &self.rows {
             let sorted = row.sorted();
             let (first, last) = (sorted.first(), sorted.last());
-            let ratio = self
-                .ours(row)
-                .map(|ours| format!("{:.2}", ratio(ours, row)));
+            let ratio = self.ours(row).map(|ours| format!("{:.2}", ratio(ours, row)));
             println!(
                 "{:44} {:16} {:>10.3} {:>10.3} {:>10.3} {:8} {:>6}  {}",
                 row.what,
@@ -102,9 +88,7 @@ impl Report {
 
     pub(crate) fn to_json(&self) -> Result<String> {
         let rows: Vec<Value> = self.rows.iter().map(|row| self.row_json(row)).collect();
-        Ok(serde_json::to_string_pretty(
-            &json!({ "schema": "bench/1", "figures": rows }),
-        )?)
+        Ok(serde_json::to_string_pretty(&json!({ "schema": "bench/1", "figures": rows }))?)
     }
 
     fn row_json(&self, row: &Row) -> Value {

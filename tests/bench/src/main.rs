@@ -76,11 +76,7 @@ fn eprintln_error(error: &dyn Error) {
 
 fn run(cli: &Cli) -> Result<()> {
     let all = [Which::Sync, Which::Memory, Which::Start, Which::Many];
-    let wanted = if cli.which.is_empty() {
-        &all[..]
-    } else {
-        &cli.which[..]
-    };
+    let wanted = if cli.which.is_empty() { &all[..] } else { &cli.which[..] };
     let mut report = Report::default();
     for which in wanted {
         match which {

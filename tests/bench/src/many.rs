@@ -17,10 +17,7 @@ const CLIENTS: usize = 200;
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let spec = StreamSpec::new().scale(0.25);
     let stream = spec.build();
-    let path = stream
-        .item_paths()
-        .into_iter()
-        .find(|path| path.ends_with("/squashfs"));
+    let path = stream.item_paths().into_iter().find(|path| path.ends_with("/squashfs"));
     let path = path.ok_or("the stream has no squashfs")?;
     let size = stream.content(&path)?.len() as u64;
     let store = Upstream::new(&spec)?.store()?;
@@ -33,17 +30,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     }
     #[allow(clippy::cast_precision_loss, reason = "bytes, for people")]
     let speed = received as f64 / 1e9 / seconds;
-    report.add(
-        "200 clients of a large file, memory",
-        "maas-mirror",
-        "MB",
-        vec![server.peak_mb()],
-    );
-    report.add(
-        "200 clients of a large file, speed",
-        "maas-mirror",
-        "GB/s",
-        vec![speed],
-    );
+    report.add("200 clients of a large file, memory", "maas-mirror", "MB", vec![server.peak_mb()]);
+    report.add("200 clients of a large file, speed", "maas-mirror", "GB/s", vec![speed]);
     Ok(())
 }

@@ -17,11 +17,7 @@ pub(crate) fn program(variable: &str, name: &str) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
-    Err(format!(
-        "{} is not there; run `make bench`, which builds it",
-        path.display()
-    )
-    .into())
+    Err(format!("{} is not there; run `make bench`, which builds it", path.display()).into())
 }
 
 pub(crate) fn maas_mirror() -> Result<PathBuf> {
@@ -46,11 +42,8 @@ pub(crate) struct Cost {
 /// Runs a command to its end, its output thrown away, and measures it.
 pub(crate) fn measure(command: &mut Command) -> Result<Cost> {
     let started = Instant::now();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut peak_mb = 0.0_f64;
     let status = loop {
         // VmHWM only grows, and the last look before the end is at most a
@@ -102,20 +95,13 @@ impl Server {
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let ready_after = started.elapsed();
-        let address = line
-            .trim()
-            .strip_prefix("listening on http://")
-            .map(str::to_owned);
+        let address = line.trim().strip_prefix("listening on http://").map(str::to_owned);
         let Some(address) = address else {
             child.kill()?;
             child.wait()?;
             return Err(format!("maas-mirror serve said '{}'", line.trim()).into());
         };
-        Ok(Self {
-            child,
-            address,
-            ready_after,
-        })
+        Ok(Self { child, address, ready_after })
     }
 
     /// Most memory it had resident, MB.

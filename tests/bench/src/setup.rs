@@ -42,13 +42,7 @@ impl Upstream {
     pub(crate) fn sync(&self, store: &Path) -> Result<Command> {
         let mut command = Command::new(maas_mirror()?);
         command.arg("sync").arg("--store").arg(store);
-        command.args([
-            "--max-versions",
-            "all",
-            "--upstream",
-            &self.url(),
-            "--keyring",
-        ]);
+        command.args(["--max-versions", "all", "--upstream", &self.url(), "--keyring"]);
         command.arg(self.keyring()).args(["--", "path~."]);
         Ok(command)
     }

@@ -31,17 +31,7 @@ pub(crate) fn measure(rounds: usize, report: &mut Report) -> Result<()> {
             answered.push(elapsed.as_secs_f64() * 1000.0);
         }
     }
-    report.add(
-        "start on 10,000 items, to listening",
-        "maas-mirror",
-        "ms",
-        listening,
-    );
-    report.add(
-        "start on 10,000 items, to first answer",
-        "maas-mirror",
-        "ms",
-        answered,
-    );
+    report.add("start on 10,000 items, to listening", "maas-mirror", "ms", listening);
+    report.add("start on 10,000 items, to first answer", "maas-mirror", "ms", answered);
     Ok(())
 }

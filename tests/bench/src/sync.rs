@@ -54,11 +54,6 @@ pub(crate) fn memory(scale: f64, report: &mut Report) -> Result<()> {
     let upstream = Upstream::new(&StreamSpec::new().scale(scale))?;
     let folder = tempfile::tempdir()?;
     let cost = measure(&mut upstream.sync(&folder.path().join("store"))?)?;
-    report.add(
-        "memory of a 900 MB sync",
-        "maas-mirror",
-        "MB",
-        vec![cost.peak_mb],
-    );
+    report.add("memory of a 900 MB sync", "maas-mirror", "MB", vec![cost.peak_mb]);
     Ok(())
 }

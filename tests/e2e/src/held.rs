@@ -83,9 +83,5 @@ fn listed(list: &Value) -> BTreeMap<String, String> {
     let files = versions.flat_map(|version| version["files"].as_array().expect("files"));
     let metadata = list["metadata"].as_array().expect("metadata");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    metadata
-        .iter()
-        .chain(files)
-        .map(|file| (text(&file["path"]), text(&file["sha256"])))
-        .collect()
+    metadata.iter().chain(files).map(|file| (text(&file["path"]), text(&file["sha256"]))).collect()
 }

@@ -71,9 +71,7 @@ pub fn read_head(from: &mut impl BufRead) -> io::Result<Answer> {
         }
         lines.push(line.to_owned());
     }
-    let status = lines
-        .first()
-        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let status = lines.first().and_then(|line| line.split(' ').nth(1)?.parse().ok());
     let headers = lines.iter().skip(1).filter_map(|line| {
         let (name, value) = line.split_once(':')?;
         Some((name.to_lowercase(), value.trim().to_owned()))
@@ -98,10 +96,7 @@ pub fn read_body(mut answer: Answer, from: &mut impl BufRead, is_head: bool) -> 
     let length: u64 = if bodyless {
         0
     } else {
-        answer
-            .header("content-length")
-            .parse()
-            .map_err(|_| io::ErrorKind::InvalidData)?
+        answer.header("content-length").parse().map_err(|_| io::ErrorKind::InvalidData)?
     };
     // A reset is one way to cut a body.
     let read = from.take(length).read_to_end(&mut answer.body);

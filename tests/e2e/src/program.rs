@@ -27,13 +27,7 @@ fn binary() -> &'static Path {
         let target = profile.parent().expect("target folder");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args([
-            "build",
-            "--quiet",
-            "--package",
-            "maas-mirror",
-            "--manifest-path",
-        ]);
+        build.args(["build", "--quiet", "--package", "maas-mirror", "--manifest-path"]);
         build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));
         build.arg("--target-dir").arg(target);
         if profile.file_name() == Some(OsStr::new("release")) {
@@ -65,10 +59,7 @@ impl Mirror {
             }
         }
         command.args(args).stdin(Stdio::null());
-        Self {
-            command,
-            names: Vec::new(),
-        }
+        Self { command, names: Vec::new() }
     }
 
     /// Adds arguments.
@@ -107,12 +98,7 @@ impl Mirror {
         self.command.stdout(stdout.try_clone().expect("stdout"));
         self.command.stderr(stderr.try_clone().expect("stderr"));
         let child = self.command.spawn().expect("start maas-mirror");
-        Running {
-            child,
-            stdout,
-            stderr,
-            names: self.names,
-        }
+        Running { child, stdout, stderr, names: self.names }
     }
 }
 
@@ -140,10 +126,7 @@ impl Running {
 
     /// Whether it has ended.
     pub fn ended(&mut self) -> bool {
-        self.child
-            .try_wait()
-            .expect("look at the process")
-            .is_some()
+        self.child.try_wait().expect("look at the process").is_some()
     }
 
     /// What it has printed on stdout so far.
@@ -162,9 +145,7 @@ impl Running {
     #[must_use]
     pub fn peak_kib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         line.trim().trim_end_matches(" kB").parse().ok()
     }
 
@@ -200,10 +181,7 @@ impl Drop for Running {
 
 /// The exit code as a shell has it.
 fn code(status: ExitStatus) -> i32 {
-    status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(-1)
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
 /// All of a file that another process may still write to: its position stays.
@@ -235,11 +213,7 @@ impl Run {
     /// Checks the exit code.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(
-            self.code, code,
-            "exit code\nstdout: {}\nstderr: {}",
-            self.stdout, self.stderr
-        );
+        assert_eq!(self.code, code, "exit code\nstdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
 

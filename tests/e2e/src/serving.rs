@@ -23,9 +23,7 @@ impl Serving {
         });
         let line = running.stdout();
         let address = line.trim().strip_prefix("listening on http://");
-        let address = address
-            .unwrap_or_else(|| panic!("it said: {line}"))
-            .to_owned();
+        let address = address.unwrap_or_else(|| panic!("it said: {line}")).to_owned();
         Self { running, address }
     }
 

@@ -46,9 +46,6 @@ mod tests {
     fn what_differs_gets_a_name() {
         let names = [("/tmp/x".to_owned(), "DIR".to_owned())];
         let text = format!("http://127.0.0.1:80/ /tmp/x/store {} 'é'", "aB".repeat(20));
-        assert_eq!(
-            normalised(&text, &names),
-            "http://127.0.0.1:PORT/ DIR/store KEY 'é'"
-        );
+        assert_eq!(normalised(&text, &names), "http://127.0.0.1:PORT/ DIR/store KEY 'é'");
     }
 }

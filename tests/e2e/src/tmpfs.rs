@@ -22,15 +22,10 @@ impl Tmpfs {
             eprintln!("skipped: only root can mount a tmpfs");
             return None;
         }
-        let folder = tempfile::Builder::new()
-            .prefix("e2e-disk-")
-            .tempdir()
-            .expect("folder");
+        let folder = tempfile::Builder::new().prefix("e2e-disk-").tempdir().expect("folder");
         let disk = Self { folder };
         let size = format!("size={size},mode=0755");
-        run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(disk.path()));
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(disk.path()));
         Some(disk)
     }
 
@@ -42,11 +37,7 @@ impl Tmpfs {
 
     /// Lets nothing more be written, or lets it again.
     pub fn read_only(&self, read_only: bool) {
-        let mode = if read_only {
-            "remount,ro"
-        } else {
-            "remount,rw"
-        };
+        let mode = if read_only { "remount,ro" } else { "remount,rw" };
         run(Command::new("mount").args(["-o", mode]).arg(self.path()));
     }
 
@@ -64,10 +55,7 @@ impl Tmpfs {
 impl Drop for Tmpfs {
     fn drop(&mut self) {
         // Lazily: a process that a failed test left may still use it.
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.path())
-            .status();
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
     }
 }
 

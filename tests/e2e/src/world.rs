@@ -40,23 +40,14 @@ impl World {
     /// A stream that another key signs.
     #[must_use]
     pub fn signed_by(key: SigningKey, spec: &StreamSpec) -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("e2e-")
-            .tempdir()
-            .expect("folder");
+        let dir = tempfile::Builder::new().prefix("e2e-").tempdir().expect("folder");
         for folder in ["upstream", "tmp"] {
             std::fs::create_dir(dir.path().join(folder)).expect("folder");
         }
-        key.write_keyring(&dir.path().join("keyring.gpg"))
-            .expect("keyring");
+        key.write_keyring(&dir.path().join("keyring.gpg")).expect("keyring");
         let server = Server::start(dir.path().join("upstream")).expect("server");
         let stream = spec.build();
-        let world = Self {
-            key,
-            stream,
-            server,
-            dir,
-        };
+        let world = Self { key, stream, server, dir };
         world.publish();
         world
     }
@@ -111,9 +102,7 @@ impl World {
 
     /// Publishes another stream, signed.
     pub fn publish_as(&self, stream: &Stream) {
-        stream
-            .publish(&self.upstream(), &self.key)
-            .expect("publish");
+        stream.publish(&self.upstream(), &self.key).expect("publish");
     }
 
     /// Publishes a change of the stream's metadata, signed; [`publish`](Self::publish) takes it
@@ -121,9 +110,7 @@ impl World {
     pub fn publish_changed(&self, change: impl FnOnce(&mut Stream)) {
         let mut stream = self.stream.clone();
         change(&mut stream);
-        stream
-            .publish_metadata(&self.upstream(), &self.key)
-            .expect("publish");
+        stream.publish_metadata(&self.upstream(), &self.key).expect("publish");
     }
 
     /// Puts bytes upstream as they are.
@@ -151,10 +138,7 @@ impl World {
     #[must_use]
     pub fn products_path(&self) -> String {
         let mut paths = self.stream.products.keys();
-        paths
-            .find(|path| path.contains(":v3:"))
-            .expect("products")
-            .clone()
+        paths.find(|path| path.contains(":v3:")).expect("products").clone()
     }
 
     /// A run of `verb` on the store.
@@ -226,14 +210,8 @@ impl World {
     /// Paths of items that upstream was asked for.
     #[must_use]
     pub fn items_requested(&self) -> Vec<String> {
-        let requests = self
-            .server
-            .requests()
-            .into_iter()
-            .map(|request| request.path);
-        requests
-            .filter(|path| !path.starts_with("streams/"))
-            .collect()
+        let requests = self.server.requests().into_iter().map(|request| request.path);
+        requests.filter(|path| !path.starts_with("streams/")).collect()
     }
 
     /// What every test of a failure ends with: `old` stands, and once the fault is gone, the next
@@ -258,13 +236,8 @@ impl Default for World {
 #[must_use]
 pub fn blobs_in(store: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(store.join("blobs/sha256"));
-    let names = entries
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.expect("blob").file_name());
-    names
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect()
+    let names = entries.into_iter().flatten().map(|entry| entry.expect("blob").file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
 /// Every file below a folder.

@@ -15,29 +15,15 @@ fn a_disk_too_small_for_the_plan() {
     let world = World::new();
     let store = disk.path().join("store");
     let sync = || world.sync_to(&store, &world.server.url());
-    let run = sync()
-        .named(disk.path().display().to_string(), "DISK")
-        .run()
-        .expect(5);
-    assert!(
-        run.stderr.contains("bytes are free in the store"),
-        "{}",
-        run.stderr
-    );
-    assert!(
-        run.stderr.contains("hint: free some space, select less"),
-        "{}",
-        run.stderr
-    );
+    let run = sync().named(disk.path().display().to_string(), "DISK").run().expect(5);
+    assert!(run.stderr.contains("bytes are free in the store"), "{}", run.stderr);
+    assert!(run.stderr.contains("hint: free some space, select less"), "{}", run.stderr);
     assert!(world.items_requested().is_empty());
     let error = sync().args(["-o", "json"]).run().expect(5).json();
     assert_eq!(error["exit_code"], 5);
     assert!(world.items_requested().is_empty());
     // A smaller selection fits.
-    sync()
-        .args(["--arch", "amd64", "ftype=manifest"])
-        .run()
-        .expect(0);
+    sync().args(["--arch", "amd64", "ftype=manifest"]).run().expect(0);
 }
 
 #[test]
@@ -53,13 +39,9 @@ fn a_disk_that_fills_while_items_are_fetched() {
     world.stream.add_version("20211015").expect("version");
     world.publish();
     let gate = Gate::new();
-    world
-        .server
-        .fault(Fault::on("20211015/squashfs").hold_after(50_000, &gate));
-    let running = world
-        .sync_to(&store, &url)
-        .named(disk.path().display().to_string(), "DISK")
-        .spawn();
+    world.server.fault(Fault::on("20211015/squashfs").hold_after(50_000, &gate));
+    let running =
+        world.sync_to(&store, &url).named(disk.path().display().to_string(), "DISK").spawn();
     eventually("the partial squashfs", || partial_bytes(&store) > 0);
     let filler = disk.fill();
     gate.open();
@@ -69,23 +51,13 @@ fn a_disk_that_fills_while_items_are_fetched() {
     std::fs::remove_file(filler).expect("remove");
     world.server.clear_faults();
     world.sync_to(&store, &url).run().expect(0);
-    world
-        .at("verify", &store)
-        .args(world.keyring_args())
-        .run()
-        .expect(0);
+    world.at("verify", &store).args(world.keyring_args()).run().expect(0);
 }
 
 /// Bytes in unfinished downloads.
 fn partial_bytes(store: &Path) -> u64 {
-    let entries = std::fs::read_dir(store.join(".maas-mirror/partial"))
-        .into_iter()
-        .flatten();
-    entries
-        .flatten()
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|meta| meta.len())
-        .sum()
+    let entries = std::fs::read_dir(store.join(".maas-mirror/partial")).into_iter().flatten();
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }
 
 #[test]
@@ -100,9 +72,7 @@ fn a_read_only_file_system() {
     let old = Held::at(&world, &store);
     disk.read_only(true);
     world.server.clear_log();
-    let sync = world
-        .sync_to(&store, &url)
-        .named(disk.path().display().to_string(), "DISK");
+    let sync = world.sync_to(&store, &url).named(disk.path().display().to_string(), "DISK");
     sync.run().failed(5, "disk-read-only");
     assert!(world.server.requests().is_empty());
     old.assert_stands_at(&world, &store);
@@ -110,9 +80,7 @@ fn a_read_only_file_system() {
     world.at("prune", &store).run().expect(5);
     // A folder that cannot be made either.
     let sync = world.sync_to(&disk.path().join("other"), &url);
-    sync.named(disk.path().display().to_string(), "DISK")
-        .run()
-        .failed(5, "disk-read-only-new");
+    sync.named(disk.path().display().to_string(), "DISK").run().failed(5, "disk-read-only-new");
     disk.read_only(false);
     world.sync_to(&store, &url).run().expect(0);
 }
@@ -154,10 +122,7 @@ fn a_folder_that_holds_other_files() {
 fn a_store_that_is_not_there() {
     let world = World::new();
     for verb in ["status", "list", "prune"] {
-        world
-            .mirror(verb)
-            .run()
-            .failed(1, &format!("no-store-{verb}"));
+        world.mirror(verb).run().failed(1, &format!("no-store-{verb}"));
     }
     world.verify().run().failed(1, "no-store-verify");
     assert!(!world.store().exists());
@@ -189,25 +154,14 @@ fn a_store_whose_making_was_cut_short_is_made_again() {
 fn two_syncs_at_once() {
     let world = World::new();
     let gate = Gate::new();
-    world
-        .server
-        .fault(Fault::on(SQUASHFS).hold_after(1000, &gate));
+    world.server.fault(Fault::on(SQUASHFS).hold_after(1000, &gate));
     let first = world.sync().spawn();
     assert!(world.server.wait_for(SQUASHFS, 1, e2e::PATIENCE));
     let second = world.sync().run().expect(6);
     let holder = format!("'maas-mirror sync' (process {} on ", first.pid());
     assert!(second.stderr.contains(&holder), "{}", second.stderr);
-    assert!(
-        second.stderr.contains("hint: wait for it to end"),
-        "{}",
-        second.stderr
-    );
-    let status = world
-        .mirror("status")
-        .args(["-o", "json"])
-        .run()
-        .expect(0)
-        .json();
+    assert!(second.stderr.contains("hint: wait for it to end"), "{}", second.stderr);
+    let status = world.mirror("status").args(["-o", "json"]).run().expect(0).json();
     assert_eq!(status["locked_by"]["pid"], first.pid());
     world.mirror("prune").run().expect(6);
     // One that only looks needs no lock, and a server starts beside it.

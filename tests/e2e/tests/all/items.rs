@@ -15,11 +15,7 @@ const INITRD: &str = "xenial/amd64/20211015/ga-16.04/generic/boot-initrd";
 fn fails(code: i32, message: &str, fault: Fault) {
     let (world, old) = World::held_and_newer();
     world.server.fault(fault);
-    world
-        .sync()
-        .args(["--stall-timeout", "1s"])
-        .run()
-        .failed(code, message);
+    world.sync().args(["--stall-timeout", "1s"]).run().failed(code, message);
     world.server.clear_log();
     world.assert_serves_old(&old);
     assert_eq!(world.items_requested(), [SQUASHFS]);
@@ -92,11 +88,7 @@ fn stalled_for_ever() {
 
 #[test]
 fn a_page_in_place_of_an_item() {
-    fails(
-        3,
-        "item-page",
-        squashfs().body("text/html", "<html>log in</html>"),
-    );
+    fails(3, "item-page", squashfs().body("text/html", "<html>log in</html>"));
 }
 
 #[test]
@@ -107,10 +99,7 @@ fn a_page_in_place_of_the_index() {
             "index-page",
         ),
         // One that lies about what it is.
-        (
-            Fault::on("index.sjson").body("text/plain", "\n <!doctype html>log in"),
-            "index-page",
-        ),
+        (Fault::on("index.sjson").body("text/plain", "\n <!doctype html>log in"), "index-page"),
     ] {
         let (world, old) = World::held();
         world.server.fault(fault);
@@ -132,17 +121,11 @@ fn a_digest_that_does_not_hold_outweighs_one_that_is_missing() {
 fn dropped_in_the_middle_goes_on_where_it_stopped() {
     let world = recovers(squashfs().drop_after(10_000).times(1));
     let requests = world.server.requests();
-    let ranges: Vec<_> = requests
-        .iter()
-        .filter(|request| request.path == SQUASHFS)
-        .collect();
+    let ranges: Vec<_> = requests.iter().filter(|request| request.path == SQUASHFS).collect();
     assert_eq!(ranges.len(), 2);
     assert_eq!(ranges[0].range, None);
     assert_eq!(ranges[1].range.as_deref(), Some("bytes=10000-"));
-    assert!(
-        ranges[1].header("if-range").is_some(),
-        "the content may have changed"
-    );
+    assert!(ranges[1].header("if-range").is_some(), "the content may have changed");
     assert_eq!(ranges[1].status, 206);
 }
 
@@ -166,29 +149,17 @@ fn a_server_without_ranges() {
     world.server.fault(squashfs().drop_after(10_000).times(1));
     world.sync().args(["--retries", "1"]).run().expect(0);
     let requests = world.server.requests();
-    let last = requests
-        .iter()
-        .rfind(|request| request.path == SQUASHFS)
-        .expect("request");
-    assert_eq!(
-        (last.range.as_deref(), last.status),
-        (Some("bytes=10000-"), 200)
-    );
+    let last = requests.iter().rfind(|request| request.path == SQUASHFS).expect("request");
+    assert_eq!((last.range.as_deref(), last.status), (Some("bytes=10000-"), 200));
     world.verify().run().expect(0);
 }
 
 #[test]
 fn a_range_that_was_not_asked_for() {
     let (world, old) = World::held_and_newer();
-    world
-        .server
-        .fault(squashfs().content_range("bytes 5-99/100").skip(1));
+    world.server.fault(squashfs().content_range("bytes 5-99/100").skip(1));
     world.server.fault(squashfs().drop_after(10_000).times(1));
-    world
-        .sync()
-        .args(["--retries", "1"])
-        .run()
-        .failed(3, "item-other-range");
+    world.sync().args(["--retries", "1"]).run().failed(3, "item-other-range");
     world.assert_serves_old(&old);
 }
 

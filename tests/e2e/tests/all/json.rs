@@ -30,10 +30,7 @@ fn refused_change(code: i32, message: &str, change: impl FnOnce(&mut Stream)) {
 #[test]
 fn broken() {
     refused(1, "json-broken", |world| {
-        world.put_signed(
-            "streams/v1/index.sjson",
-            b"{\"format\": \"index:1.0\", oops}\n",
-        );
+        world.put_signed("streams/v1/index.sjson", b"{\"format\": \"index:1.0\", oops}\n");
     });
 }
 
@@ -83,11 +80,7 @@ fn without_end() {
     }
     running.wait().failed(1, "json-endless");
     assert!(peak > 0 && peak < 128 * 1024, "{peak} KiB held");
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     world.assert_serves_old(&old);
 }
 

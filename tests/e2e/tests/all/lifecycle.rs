@@ -11,13 +11,7 @@ use fixtures::{Fault, StreamSpec};
 fn tree(folder: &Path) -> Vec<(PathBuf, u64, i64, i64, u64)> {
     let look = |path: PathBuf| {
         let meta = std::fs::metadata(&path).expect("file");
-        (
-            path,
-            meta.ino(),
-            meta.mtime(),
-            meta.mtime_nsec(),
-            meta.len(),
-        )
+        (path, meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len())
     };
     files_below(folder).into_iter().map(look).collect()
 }
@@ -26,29 +20,18 @@ fn tree(folder: &Path) -> Vec<(PathBuf, u64, i64, i64, u64)> {
 fn nothing_new() {
     let (world, old) = World::held();
     let index = world.store().join("index.json");
-    let before = (
-        tree(&world.store().join("blobs")),
-        std::fs::metadata(&index).expect("index").ino(),
-    );
+    let before =
+        (tree(&world.store().join("blobs")), std::fs::metadata(&index).expect("index").ino());
     world.server.clear_log();
     let run = world.sync().run().expect(0);
-    assert!(
-        run.stdout.starts_with("nothing new: snapshot "),
-        "{}",
-        run.stdout
-    );
+    assert!(run.stdout.starts_with("nothing new: snapshot "), "{}", run.stdout);
     assert_eq!(run.stdout.lines().count(), 1);
     assert!(world.items_requested().is_empty());
     assert_eq!(world.server.requests().len(), 3);
     let report = world.sync().args(["-o", "json"]).run().expect(0).json();
-    assert_eq!(
-        (&report["changed"], &report["fetched_bytes"]),
-        (&false.into(), &0.into())
-    );
-    let after = (
-        tree(&world.store().join("blobs")),
-        std::fs::metadata(&index).expect("index").ino(),
-    );
+    assert_eq!((&report["changed"], &report["fetched_bytes"]), (&false.into(), &0.into()));
+    let after =
+        (tree(&world.store().join("blobs")), std::fs::metadata(&index).expect("index").ino());
     assert_eq!(before, after);
     assert_eq!(world.sync().args(["--quiet"]).run().expect(0).stdout, "");
     world.assert_serves_old(&old);
@@ -63,44 +46,27 @@ fn the_first_sync_fetches_each_content_once() {
     requested.sort();
     requested.dedup();
     assert_eq!(report["fetched_items"], requested.len());
-    let digests = requested
-        .iter()
-        .map(|path| world.stream.items[path].sha256());
+    let digests = requested.iter().map(|path| world.stream.items[path].sha256());
     assert!(
-        digests
-            .collect::<std::collections::BTreeSet<_>>()
-            .is_subset(&blobs_in(&world.store()))
+        digests.collect::<std::collections::BTreeSet<_>>().is_subset(&blobs_in(&world.store()))
     );
     // All that was asked said who asks, and for bytes as they are.
     for request in world.server.requests() {
-        assert!(
-            request
-                .user_agent
-                .unwrap_or_default()
-                .starts_with("maas-mirror/")
-        );
+        assert!(request.user_agent.unwrap_or_default().starts_with("maas-mirror/"));
     }
 }
 
 #[test]
 fn a_dry_run_changes_nothing() {
     let world = World::new();
-    let plan = world
-        .sync()
-        .args(["--dry-run", "-o", "json"])
-        .run()
-        .expect(0)
-        .json();
+    let plan = world.sync().args(["--dry-run", "-o", "json"]).run().expect(0).json();
     assert!(!world.store().exists());
     assert_eq!(plan["dry_run"], true);
     assert_eq!(plan["fetch_bytes"], plan["bytes"]);
     assert!(world.items_requested().is_empty());
     world.sync().run().expect(0);
     let before = tree(&world.store());
-    let plan = world
-        .sync()
-        .args(["--dry-run", "-o", "json", "--max-versions", "all"])
-        .run();
+    let plan = world.sync().args(["--dry-run", "-o", "json", "--max-versions", "all"]).run();
     let plan = plan.expect(0).json();
     assert_eq!(plan["fetch_bytes"], 0);
     let text = world.sync().args(["--dry-run"]).run().expect(0).stdout;
@@ -116,20 +82,11 @@ fn a_new_version_within_the_grace_period() {
     let new = Held::by(&world);
     assert_ne!(old.snapshot, new.snapshot);
     // Bootloaders did not change.
-    assert!(
-        world
-            .items_requested()
-            .iter()
-            .all(|path| path.contains("20211015"))
-    );
+    assert!(world.items_requested().iter().all(|path| path.contains("20211015")));
     let serving = Serving::ready(world.serve());
     new.assert_served_by(&serving);
     // A client that holds yesterday's index can finish.
-    for (path, bytes) in old
-        .files
-        .iter()
-        .filter(|(path, _)| !path.starts_with("streams/"))
-    {
+    for (path, bytes) in old.files.iter().filter(|(path, _)| !path.starts_with("streams/")) {
         let answer = serving.get(&format!("/images/{path}"));
         assert!(answer.status == 200 && answer.body == *bytes, "{path}");
     }
@@ -144,18 +101,8 @@ fn a_new_version_without_grace() {
     let (world, old) = World::held_and_newer();
     world.server.clear_log();
     let run = world.sync().args(["--grace", "0s"]).run().expect(0);
-    assert!(
-        run.stdout
-            .contains("removed 1 snapshot past the grace period"),
-        "{}",
-        run.stdout
-    );
-    assert!(
-        world
-            .items_requested()
-            .iter()
-            .all(|path| path.contains("20211015"))
-    );
+    assert!(run.stdout.contains("removed 1 snapshot past the grace period"), "{}", run.stdout);
+    assert!(world.items_requested().iter().all(|path| path.contains("20211015")));
     let new = Held::by(&world);
     let gone = &world.stream.items["xenial/amd64/20210928/squashfs"].sha256();
     assert!(old.blobs.contains(gone) && !new.blobs.contains(gone));
@@ -164,10 +111,7 @@ fn a_new_version_without_grace() {
     assert_eq!(list["removable"]["unreferenced_blobs"], 0, "{list}");
     let serving = Serving::ready(world.serve());
     new.assert_served_by(&serving);
-    assert_eq!(
-        serving.get("/images/xenial/amd64/20210928/squashfs").status,
-        404
-    );
+    assert_eq!(serving.get("/images/xenial/amd64/20210928/squashfs").status, 404);
     serving.stop();
 }
 
@@ -191,20 +135,10 @@ fn a_removed_version_goes_only_with_the_grace_period() {
 #[test]
 fn a_failed_sync_is_told_by_status() {
     let (world, _) = World::held_and_newer();
-    world
-        .server
-        .fault(Fault::on("20211015/squashfs").status(404));
+    world.server.fault(Fault::on("20211015/squashfs").status(404));
     world.sync().run().expect(3);
-    let status = world
-        .mirror("status")
-        .args(["-o", "json"])
-        .run()
-        .expect(0)
-        .json();
-    assert_eq!(
-        status["last_sync"]["outcome"]["failed"],
-        "1 of 6 items could not be fetched"
-    );
+    let status = world.mirror("status").args(["-o", "json"]).run().expect(0).json();
+    assert_eq!(status["last_sync"]["outcome"]["failed"], "1 of 6 items could not be fetched");
     assert!(status["last_sync"]["succeeded"].is_string());
     let text = world.mirror("status").run().expect(0).stdout;
     assert!(text.contains("FAILED: 1 of 6 items"), "{text}");
@@ -214,10 +148,7 @@ fn a_failed_sync_is_told_by_status() {
 fn aged(path: &Path, bytes: &[u8], hours: u64) {
     std::fs::write(path, bytes).expect("write");
     let then = SystemTime::now() - Duration::from_secs(hours * 3600);
-    let file = std::fs::File::options()
-        .write(true)
-        .open(path)
-        .expect("open");
+    let file = std::fs::File::options().write(true).open(path).expect("open");
     file.set_modified(then).expect("age");
 }
 
@@ -236,37 +167,20 @@ fn prune_removes_what_is_old_and_not_needed() {
     assert_eq!(report["removable"]["partials"], 2);
 
     let before = tree(&world.store());
-    let dry = world
-        .mirror("prune")
-        .args(["--dry-run", "-o", "json"])
-        .run()
-        .expect(0)
-        .json();
-    assert_eq!(
-        (&dry["removed"]["blobs"], &dry["removed"]["partials"]),
-        (&1.into(), &1.into())
-    );
+    let dry = world.mirror("prune").args(["--dry-run", "-o", "json"]).run().expect(0).json();
+    assert_eq!((&dry["removed"]["blobs"], &dry["removed"]["partials"]), (&1.into(), &1.into()));
     // The lock is taken, so its file is written to.
     let lock = |tree: Vec<(PathBuf, u64, i64, i64, u64)>| -> Vec<_> {
-        tree.into_iter()
-            .filter(|(path, ..)| !path.ends_with("lock"))
-            .collect()
+        tree.into_iter().filter(|(path, ..)| !path.ends_with("lock")).collect()
     };
     assert_eq!(lock(before), lock(tree(&world.store())));
 
     let text = world.mirror("prune").run().expect(0).stdout;
-    assert_eq!(
-        text,
-        "removed 0 snapshots, 1 blob and 1 unfinished download, 17 B\n"
-    );
+    assert_eq!(text, "removed 0 snapshots, 1 blob and 1 unfinished download, 17 B\n");
     assert!(!blobs.join(sha256(stale)).exists() && blobs.join(sha256(fresh)).exists());
     assert!(!partials.join(sha256(b"a")).exists() && partials.join(sha256(b"b")).exists());
 
-    world
-        .mirror("prune")
-        .args(["--grace", "0s"])
-        .run()
-        .expect(0);
+    world.mirror("prune").args(["--grace", "0s"]).run().expect(0);
     assert_eq!(blobs_in(&world.store()), old.blobs);
     assert_eq!(files_below(&partials), Vec::<PathBuf>::new());
     old.assert_stands(&world);
@@ -279,12 +193,8 @@ fn prune_removes_replaced_snapshots_past_their_grace() {
     let new = Held::by(&world);
     world.mirror("prune").run().expect(0);
     assert_eq!(blobs_in(&world.store()), new.blobs);
-    let removed = world
-        .mirror("prune")
-        .args(["--grace", "0s", "-o", "json"])
-        .run()
-        .expect(0)
-        .json();
+    let removed =
+        world.mirror("prune").args(["--grace", "0s", "-o", "json"]).run().expect(0).json();
     assert_eq!(removed["removed"]["snapshots"][0], old.snapshot.as_str());
     new_alone_stands(&world, &new);
 }

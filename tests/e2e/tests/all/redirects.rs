@@ -14,14 +14,10 @@ fn five_in_a_row_are_followed() {
 #[test]
 fn six_in_a_row_are_not() {
     let (world, old) = World::held_and_newer();
-    world
-        .server
-        .fault(Fault::on("index.sjson").redirect_chain(6));
+    world.server.fault(Fault::on("index.sjson").redirect_chain(6));
     world.sync().run().failed(1, "redirect-six");
     world.server.clear_faults();
-    world
-        .server
-        .fault(Fault::on("20211015/squashfs").redirect_chain(6));
+    world.server.fault(Fault::on("20211015/squashfs").redirect_chain(6));
     world.sync().run().failed(3, "redirect-six-item");
     world.assert_serves_old(&old);
 }
@@ -45,18 +41,12 @@ fn https_is_not_left_for_http() {
     world.server.clear_log();
     let sync = || trusting(world.sync_from(&secure.url()), &ca);
     sync().run().failed(1, "redirect-insecure");
-    assert!(
-        world.server.requests().is_empty(),
-        "the insecure URL was asked"
-    );
+    assert!(world.server.requests().is_empty(), "the insecure URL was asked");
     // Nor for an item, whose digest would tell.
     secure.clear_faults();
     secure.fault(Fault::on("20211015/squashfs").redirect_root(&world.server.url()));
     sync().run().failed(3, "redirect-insecure-item");
-    assert!(
-        world.server.requests().is_empty(),
-        "the insecure URL was asked"
-    );
+    assert!(world.server.requests().is_empty(), "the insecure URL was asked");
     world.assert_serves_old(&old);
 }
 
@@ -68,15 +58,11 @@ fn a_private_authority_is_trusted_when_named() {
     let sync = world.sync_from(&secure.url()).args(["--retries", "4"]);
     let run = sync.run().failed(1, "certificate");
     assert!(!run.stderr.contains("trying again"), "{}", run.stderr);
-    trusting(world.sync_from(&secure.url()), &ca)
-        .run()
-        .expect(0);
+    trusting(world.sync_from(&secure.url()), &ca).run().expect(0);
     world.verify().run().expect(0);
     let empty = world.dir().join("empty.pem");
     std::fs::write(&empty, "").expect("write");
-    let run = trusting(world.sync_from(&secure.url()), &empty)
-        .run()
-        .expect(1);
+    let run = trusting(world.sync_from(&secure.url()), &empty).run().expect(1);
     assert!(run.stderr.contains("no PEM certificate"), "{}", run.stderr);
 }
 

@@ -39,11 +39,7 @@ fn an_older_products_file_beside_a_current_index() {
 fn an_index_that_no_longer_tells_its_age() {
     let (world, held, _) = moved_on();
     world.publish_changed(|stream| {
-        stream
-            .index
-            .as_object_mut()
-            .expect("index")
-            .remove("updated");
+        stream.index.as_object_mut().expect("index").remove("updated");
     });
     world.sync().run().failed(4, "rollback-no-age");
     world.assert_serves_old(&held);
@@ -64,11 +60,7 @@ fn products_that_no_longer_tell_their_age() {
 #[test]
 fn a_selection_that_matches_nothing() {
     let (world, held) = World::held();
-    world
-        .sync()
-        .args(["release=warty"])
-        .run()
-        .failed(1, "selection-empty");
+    world.sync().args(["release=warty"]).run().failed(1, "selection-empty");
     world
         .sync()
         .args(["--release", "warty", "--no-bootloaders"])

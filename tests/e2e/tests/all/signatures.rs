@@ -42,12 +42,7 @@ fn the_signature_of_another_key() {
 #[test]
 fn a_tampered_index() {
     refused("signature-tampered", |world| {
-        world.put_index(
-            world
-                .index()
-                .replacen("image-ids", "image-IDs", 1)
-                .as_bytes(),
-        );
+        world.put_index(world.index().replacen("image-ids", "image-IDs", 1).as_bytes());
     });
 }
 
@@ -77,9 +72,7 @@ fn text_after_the_signed_part() {
 #[test]
 fn text_in_the_header_of_the_signed_part() {
     refused("signature-text-in-header", |world| {
-        let smuggled = world
-            .index()
-            .replacen("\nHash:", "\n{\"index\": {}}\nHash:", 1);
+        let smuggled = world.index().replacen("\nHash:", "\n{\"index\": {}}\nHash:", 1);
         assert_ne!(smuggled, world.index());
         world.put_index(smuggled.as_bytes());
     });
@@ -159,16 +152,10 @@ fn a_revoked_key() {
 #[test]
 fn a_keyring_that_is_missing_or_garbage() {
     let (world, old) = World::held();
-    world
-        .sync()
-        .args(["--keyring", "/nonexistent.gpg"])
-        .run()
-        .failed(1, "keyring-missing");
+    world.sync().args(["--keyring", "/nonexistent.gpg"]).run().failed(1, "keyring-missing");
     let garbage = world.dir().join("garbage.gpg");
     std::fs::write(&garbage, "no key at all").expect("write");
-    let with_garbage = world
-        .sync()
-        .args(["--keyring".as_ref(), garbage.as_os_str()]);
+    let with_garbage = world.sync().args(["--keyring".as_ref(), garbage.as_os_str()]);
     with_garbage.run().failed(1, "keyring-garbage");
     world.assert_serves_old(&old);
 }
@@ -178,7 +165,5 @@ fn the_built_in_keyring_does_not_know_the_test_key() {
     let world = World::new();
     let store = world.store();
     let sync = world.at("sync", &store);
-    sync.args(["--upstream", &world.server.url()])
-        .run()
-        .failed(4, "signature-builtin");
+    sync.args(["--upstream", &world.server.url()]).run().failed(4, "signature-builtin");
 }

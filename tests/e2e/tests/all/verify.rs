@@ -23,42 +23,23 @@ fn flip(path: &std::path::Path) {
 /// Subjects of the problems that `verify` reports.
 #[track_caller]
 fn problems(world: &World, args: &[&str], code: i32) -> Vec<String> {
-    let report = world
-        .verify()
-        .args(["-o", "json"])
-        .args(args)
-        .run()
-        .expect(code)
-        .json();
+    let report = world.verify().args(["-o", "json"]).args(args).run().expect(code).json();
     assert_eq!(report["intact"], code == 0);
     let problems = report["problems"].as_array().expect("problems").iter();
-    problems
-        .map(|problem| problem["subject"].as_str().expect("subject").to_owned())
-        .collect()
+    problems.map(|problem| problem["subject"].as_str().expect("subject").to_owned()).collect()
 }
 
 #[test]
 fn an_intact_store() {
     let (world, old) = World::held();
     let file = world.dir().join("report.json");
-    let run = world
-        .verify()
-        .args(["--report".as_ref(), file.as_os_str()])
-        .run()
-        .expect(0);
-    assert!(
-        run.stdout
-            .ends_with("intact: every signature and digest holds\n"),
-        "{}",
-        run.stdout
-    );
+    let run = world.verify().args(["--report".as_ref(), file.as_os_str()]).run().expect(0);
+    assert!(run.stdout.ends_with("intact: every signature and digest holds\n"), "{}", run.stdout);
     let report: Value =
         serde_json::from_slice(&std::fs::read(file).expect("report")).expect("JSON");
     assert_eq!(report["intact"], true);
     assert_eq!(report["blobs"], old.blobs.len());
-    let signed = report["snapshots"][0]["metadata"]
-        .as_array()
-        .expect("metadata");
+    let signed = report["snapshots"][0]["metadata"].as_array().expect("metadata");
     assert_eq!(signed.len(), 3);
     for file in signed {
         assert_eq!(file["signed_by"][0], world.key.fingerprint());
@@ -71,16 +52,8 @@ fn a_flipped_byte() {
     let (world, old) = World::held();
     flip(&blob(&world, SQUASHFS));
     let file = world.dir().join("report.json");
-    let run = world
-        .verify()
-        .args(["--report".as_ref(), file.as_os_str()])
-        .run()
-        .expect(4);
-    assert!(
-        run.stdout.contains(&format!("NOT RIGHT: {SQUASHFS}: ")),
-        "{}",
-        run.stdout
-    );
+    let run = world.verify().args(["--report".as_ref(), file.as_os_str()]).run().expect(4);
+    assert!(run.stdout.contains(&format!("NOT RIGHT: {SQUASHFS}: ")), "{}", run.stdout);
     let report: Value =
         serde_json::from_slice(&std::fs::read(file).expect("report")).expect("JSON");
     assert_eq!(report["intact"], false);
@@ -91,13 +64,7 @@ fn a_flipped_byte() {
     assert_eq!(problems(&world, &["--repair"], 4), [SQUASHFS]);
     assert!(!blob(&world, SQUASHFS).exists());
     let digest = world.stream.items[SQUASHFS].sha256();
-    assert!(
-        world
-            .store()
-            .join(".maas-mirror/quarantine")
-            .join(digest)
-            .exists()
-    );
+    assert!(world.store().join(".maas-mirror/quarantine").join(digest).exists());
     world.server.clear_log();
     world.sync().run().expect(0);
     assert_eq!(world.items_requested(), [SQUASHFS]);
@@ -154,10 +121,7 @@ fn damage_of_metadata_is_named_once() {
     let digest = e2e::sha256(&std::fs::read(world.upstream().join(&path)).expect("products"));
     flip(&world.store().join("blobs/sha256").join(digest));
     let found = problems(&world, &[], 4);
-    assert!(
-        !found.is_empty() && found.iter().all(|subject| *subject == path),
-        "{found:?}"
-    );
+    assert!(!found.is_empty() && found.iter().all(|subject| *subject == path), "{found:?}");
     // A metadata file is read whatever is asked for.
     assert!(!problems(&world, &["--quick"], 4).is_empty());
 }
@@ -168,15 +132,9 @@ fn another_keyring() {
     let other = SigningKey::generate("Other <o@example.org>").expect("key");
     let keyring = world.dir().join("other.gpg");
     other.write_keyring(&keyring).expect("keyring");
-    let verify = world
-        .mirror("verify")
-        .args(["--keyring".as_ref(), keyring.as_os_str()]);
+    let verify = world.mirror("verify").args(["--keyring".as_ref(), keyring.as_os_str()]);
     let run = verify.run().expect(4);
-    assert!(
-        run.stdout.contains("which is not in the keyring"),
-        "{}",
-        run.stdout
-    );
+    assert!(run.stdout.contains("which is not in the keyring"), "{}", run.stdout);
     // The built-in one does not know the test's key either, and nothing is repaired away.
     world.mirror("verify").args(["--repair"]).run().expect(4);
     world.assert_serves_old(&old);
@@ -193,14 +151,11 @@ fn strangers_in_the_store() {
 #[test]
 fn an_empty_store() {
     let world = World::new();
-    world
-        .server
-        .fault(fixtures::Fault::on("index.sjson").status(404));
+    world.server.fault(fixtures::Fault::on("index.sjson").status(404));
     world.sync().run().expect(1);
     let run = world.verify().run().expect(0);
     assert!(
-        run.stdout
-            .ends_with("intact, and empty: there is no snapshot yet\n"),
+        run.stdout.ends_with("intact, and empty: there is no snapshot yet\n"),
         "{}",
         run.stdout
     );

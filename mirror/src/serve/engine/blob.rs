@@ -1,0 +1,123 @@
+//! An open blob.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use memmap2::Mmap;
+
+use super::warm::Warmth;
+use crate::simplestreams::Digest;
+
+/// Blobs up to this size are sent from memory, head and body in one write.
+const SMALL: u64 = 32 * 1024;
+
+/// A blob, opened and mapped.
+#[derive(Debug)]
+pub(in crate::serve) struct Blob {
+    digest: Digest,
+    size: u64,
+    file: File,
+    content: Content,
+    /// Set when the file turned out shorter than it was when it was opened.
+    damaged: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// The whole of a small blob.
+    Memory(Bytes),
+    /// The addresses of a large one, and which parts the page cache has.
+    Mapped { map: Mmap, warmth: Warmth },
+}
+
+impl Blob {
+    /// Opens a blob and checks its length. Blocks.
+    pub(super) fn open(path: &Path, digest: Digest, size: u64) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        if length != size {
+            let text = format!("it has {length} bytes and should have {size}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let content = if size <= SMALL {
+            Content::Memory(read_whole(&file, size)?)
+        } else {
+            let warmth = Warmth::new(&file, size)?;
+            Content::Mapped { map: map(&file)?, warmth }
+        };
+        Ok(Self { digest, size, file, content, damaged: AtomicBool::new(false) })
+    }
+
+    pub(in crate::serve) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(in crate::serve) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn warmth(&self) -> Option<&Warmth> {
+        match &self.content {
+            Content::Memory(_) => None,
+            Content::Mapped { warmth, .. } => Some(warmth),
+        }
+    }
+
+    pub(super) fn mapping(&self) -> Option<&Mmap> {
+        match &self.content {
+            Content::Memory(_) => None,
+            Content::Mapped { map, .. } => Some(map),
+        }
+    }
+
+    /// A part of the content, as addresses that keep the blob open.
+    pub(super) fn slice(self: &Arc<Self>, range: Range<usize>) -> Bytes {
+        match &self.content {
+            Content::Memory(bytes) => bytes.slice(range),
+            Content::Mapped { .. } => Bytes::from_owner(Addresses(Arc::clone(self))).slice(range),
+        }
+    }
+
+    pub(super) fn set_damaged(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+}
+
+/// The owner behind a [`Bytes`] that points into a mapping.
+struct Addresses(Arc<Blob>);
+
+impl AsRef<[u8]> for Addresses {
+    fn as_ref(&self) -> &[u8] {
+        self.0.mapping().map_or(&[], |map| map.as_ref())
+    }
+}
+
+fn read_whole(file: &File, size: u64) -> io::Result<Bytes> {
+    use std::os::unix::fs::FileExt as _;
+    let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes.into())
+}
+
+/// Maps a blob for its addresses.
+#[allow(unsafe_code, reason = "a mapping has no safe constructor")]
+fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: the danger of a mapping is that the file changes under it. Blobs
+    // are immutable: written once, under another name, and renamed; the store
+    // has one owner. Should somebody truncate one all the same, plain HTTP does
+    // not notice, as it never reads the mapping: `sendfile` reads the file.
+    unsafe { Mmap::map(file) }
+}

@@ -1,0 +1,28 @@
+//! The file engine: how the bytes of blobs reach a socket.
+//!
+//! Large bodies never enter this process. A blob is opened once and mapped,
+//! and a [`BlobBody`](body::BlobBody) hands hyper [`Bytes`](bytes::Bytes) that point into the
+//! mapping. hyper frames them as any others and gives them to the connection's
+//! I/O, [`FileStream`](stream::FileStream), which knows, from a list that the bodies of that
+//! connection keep ([`InFlight`](inflight::InFlight)), which addresses are whose file: those it sends
+//! with `sendfile(2)`, all others as they are.
+//!
+//! Invariants:
+//! - a mapping is never read by plain HTTP, so a disk that fails under it
+//!   costs that connection and raises no SIGBUS;
+//! - what hyper holds owns its blob ([`Blob`](blob::Blob) lives in the `Bytes`), so a blob
+//!   pruned while it is sent is sent to its end;
+//! - `sendfile` that ends before the length listed is an error: the connection
+//!   is cut and never padded, and the blob is not served again until it is
+//!   opened, and its length checked, anew;
+//! - no runtime thread waits for a disk: a body yields what the page cache
+//!   has ([`warm`]), and lets a thread that may wait read the rest first;
+//! - hyper must not copy bodies: the I/O says that it writes vectored, and
+//!   pipelined answers are flushed one by one.
+
+pub(super) mod blob;
+pub(super) mod body;
+pub(super) mod cache;
+pub(super) mod inflight;
+pub(super) mod stream;
+mod warm;

@@ -1,0 +1,21 @@
+//! The store: an OCI image layout that is never half written.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of a test says where it failed by panicking"
+)]
+
+mod blobs;
+mod collect;
+mod crash;
+mod hostile;
+mod layout;
+mod lock;
+mod newest;
+mod open;
+mod properties;
+mod prune;
+mod publish;
+mod support;
