@@ -57,14 +57,7 @@ impl Scene {
         let duration = start.elapsed();
         let bytes = world.server.bytes_sent() - sent;
         let new = Held::by(&world);
-        Self {
-            world,
-            old,
-            new,
-            before,
-            duration,
-            bytes,
-        }
+        Self { world, old, new, before, duration, bytes }
     }
 
     /// Kills one sync and checks everything after it. Returns whether the kill came in time.
@@ -85,10 +78,7 @@ impl Scene {
         self.sync(&store).run().expect(0);
         for path in self.world.items_requested() {
             let digest = self.world.stream.items[&path].sha256();
-            assert!(
-                !finished.contains(&digest),
-                "seed {seed}: {path} was fetched again"
-            );
+            assert!(!finished.contains(&digest), "seed {seed}: {path} was fetched again");
         }
         assert_eq!(self.snapshot(&store), self.new.snapshot, "seed {seed}");
         self.world.server.fault(slow());
@@ -128,33 +118,21 @@ impl Scene {
 
     /// Digests of the items that the newer snapshot holds.
     fn items(&self) -> BTreeSet<String> {
-        let items = self
-            .new
-            .files
-            .keys()
-            .filter_map(|path| self.world.stream.items.get(path));
+        let items = self.new.files.keys().filter_map(|path| self.world.stream.items.get(path));
         items.map(fixtures::Item::sha256).collect()
     }
 
     fn check(&self, store: &Path, seed: u64) {
-        let verify = self
-            .world
-            .at("verify", store)
-            .args(self.world.keyring_args());
+        let verify = self.world.at("verify", store).args(self.world.keyring_args());
         let run = verify.args(["-o", "json"]).run();
         assert_eq!(run.code, 0, "seed {seed}: {}", run.stdout);
         let report = run.json();
         assert_eq!(report["intact"], true, "seed {seed}");
         let current = self.snapshot(store);
-        let whole = [&self.old, &self.new]
-            .into_iter()
-            .find(|held| held.snapshot == current);
+        let whole = [&self.old, &self.new].into_iter().find(|held| held.snapshot == current);
         let whole = whole.unwrap_or_else(|| panic!("seed {seed}: {current} is neither"));
         if seed.is_multiple_of(8) {
-            let serve = self
-                .world
-                .at("serve", store)
-                .args(["--listen", "127.0.0.1:0"]);
+            let serve = self.world.at("serve", store).args(["--listen", "127.0.0.1:0"]);
             let serving = Serving::ready(serve);
             whole.assert_served_by(&serving);
             serving.stop();
@@ -162,13 +140,7 @@ impl Scene {
     }
 
     fn snapshot(&self, store: &Path) -> String {
-        let list = self
-            .world
-            .at("list", store)
-            .args(["-o", "json"])
-            .run()
-            .expect(0)
-            .json();
+        let list = self.world.at("list", store).args(["-o", "json"]).run().expect(0).json();
         list["snapshot"].as_str().expect("snapshot").to_owned()
     }
 }

@@ -26,11 +26,8 @@ fn large() -> World {
 fn every_file_under_every_prefix() {
     let (_world, held, serving) = serving();
     held.assert_served_by(&serving);
-    for prefix in [
-        "/images",
-        "/maas/images/ephemeral-v3/daily",
-        "/maas/images/ephemeral-v3/stable",
-    ] {
+    for prefix in ["/images", "/maas/images/ephemeral-v3/daily", "/maas/images/ephemeral-v3/stable"]
+    {
         let url = format!("{prefix}/{SQUASHFS}");
         let bytes = &held.files[SQUASHFS];
         let answer = serving.get(&url);
@@ -54,42 +51,24 @@ fn ranges_and_conditions() {
     let get = |lines: &[&str]| serving.request("GET", &url, lines);
     let part = get(&["Range: bytes=100-199"]);
     assert_eq!((part.status, &part.body[..]), (206, &bytes[100..200]));
-    assert_eq!(
-        part.header("content-range"),
-        format!("bytes 100-199/{}", bytes.len())
-    );
+    assert_eq!(part.header("content-range"), format!("bytes 100-199/{}", bytes.len()));
     let tail = get(&["Range: bytes=-10"]);
-    assert_eq!(
-        (tail.status, &tail.body[..]),
-        (206, &bytes[bytes.len() - 10..])
-    );
+    assert_eq!((tail.status, &tail.body[..]), (206, &bytes[bytes.len() - 10..]));
     let rest = get(&["Range: bytes=190000-"]);
     assert_eq!((rest.status, &rest.body[..]), (206, &bytes[190_000..]));
     let beyond = get(&["Range: bytes=99999999-"]);
     assert_eq!(beyond.status, 416);
-    assert_eq!(
-        beyond.header("content-range"),
-        format!("bytes */{}", bytes.len())
-    );
+    assert_eq!(beyond.header("content-range"), format!("bytes */{}", bytes.len()));
     let etag = format!("\"{}\"", sha256(bytes));
     let known = get(&[&format!("If-None-Match: {etag}")]);
     assert_eq!((known.status, known.body.len()), (304, 0));
     assert_eq!(known.header("etag"), etag);
     assert_eq!(get(&["If-None-Match: \"other\""]).status, 200);
     let modified = get(&[]).header("last-modified").to_owned();
-    assert_eq!(
-        get(&[&format!("If-Modified-Since: {modified}")]).status,
-        304
-    );
+    assert_eq!(get(&[&format!("If-Modified-Since: {modified}")]).status, 304);
     assert_eq!(get(&["If-Match: \"other\""]).status, 412);
-    assert_eq!(
-        get(&["Range: bytes=0-1", &format!("If-Range: {etag}")]).status,
-        206
-    );
-    assert_eq!(
-        get(&["Range: bytes=0-1", "If-Range: \"other\""]).status,
-        200
-    );
+    assert_eq!(get(&["Range: bytes=0-1", &format!("If-Range: {etag}")]).status, 206);
+    assert_eq!(get(&["Range: bytes=0-1", "If-Range: \"other\""]).status, 200);
     serving.stop();
 }
 
@@ -129,17 +108,13 @@ fn one_connection_for_many_requests() {
     let mut reader = BufReader::new(stream.try_clone().expect("clone"));
     let paths: Vec<_> = held.files.keys().collect();
     for path in &paths {
-        stream
-            .write_all(&http::head("GET", &format!("/images/{path}"), &[]))
-            .expect("send");
+        stream.write_all(&http::head("GET", &format!("/images/{path}"), &[])).expect("send");
         let answer = http::read_answer(&mut reader, false).expect("answer");
         assert!(answer.body == held.files[*path], "{path}");
     }
     // All at once; they come back in order.
-    let all: Vec<u8> = paths
-        .iter()
-        .flat_map(|path| http::head("GET", &format!("/images/{path}"), &[]))
-        .collect();
+    let all: Vec<u8> =
+        paths.iter().flat_map(|path| http::head("GET", &format!("/images/{path}"), &[])).collect();
     stream.write_all(&all).expect("send");
     for path in &paths {
         let answer = http::read_answer(&mut reader, false).expect("answer");
@@ -153,9 +128,7 @@ fn one_connection_for_many_requests() {
 fn a_client_that_closed_its_half() {
     let (_world, held, serving) = serving();
     let mut stream = http::connect(serving.address()).expect("connect");
-    stream
-        .write_all(&http::head("GET", &format!("/images/{SQUASHFS}"), &[]))
-        .expect("send");
+    stream.write_all(&http::head("GET", &format!("/images/{SQUASHFS}"), &[])).expect("send");
     stream.shutdown(Shutdown::Write).expect("shutdown");
     let answer = http::read_answer(&mut BufReader::new(stream), false).expect("answer");
     assert!(answer.whole && answer.body == held.files[SQUASHFS]);
@@ -165,9 +138,7 @@ fn a_client_that_closed_its_half() {
 /// Asks for the large squashfs and reads the head alone.
 fn begin(serving: &Serving) -> (Answer, BufReader<TcpStream>) {
     let mut stream = http::connect(serving.address()).expect("connect");
-    stream
-        .write_all(&http::head("GET", &format!("/images/{SQUASHFS}"), &[]))
-        .expect("send");
+    stream.write_all(&http::head("GET", &format!("/images/{SQUASHFS}"), &[])).expect("send");
     let mut reader = BufReader::new(stream);
     let head = http::read_head(&mut reader).expect("head");
     (head, reader)
@@ -181,9 +152,7 @@ fn a_body_under_way_ends_before_the_server() {
     let (head, mut reader) = begin(&serving);
     let mut idle = http::connect(&address).expect("connect");
     serving.process().signal(rustix::process::Signal::TERM);
-    eventually("a refused connection", || {
-        TcpStream::connect(&address).is_err()
-    });
+    eventually("a refused connection", || TcpStream::connect(&address).is_err());
     // A connection without a request is closed, not waited for.
     assert_eq!(idle.read(&mut [0; 10]).expect("closed"), 0);
     let answer = http::read_body(head, &mut reader, false).expect("body");
@@ -198,11 +167,7 @@ fn a_body_that_takes_too_long_is_cut() {
     let serving = Serving::ready(world.serve().args(["--drain", "200ms"]));
     let (head, mut reader) = begin(&serving);
     let run = serving.stop();
-    assert!(
-        run.stderr.contains("some responses did not end in time"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("some responses did not end in time"), "{}", run.stderr);
     let answer = http::read_body(head, &mut reader, false).expect("body");
     assert!(!answer.whole);
 }
@@ -224,11 +189,7 @@ fn a_blob_that_is_damaged_is_never_a_short_answer() {
     std::fs::write(&blob, &bytes).expect("mend");
     assert_eq!(ask("GET", &[]), 200);
     let run = serving.stop();
-    assert!(
-        run.stderr.contains("a listed file cannot be served"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("a listed file cannot be served"), "{}", run.stderr);
 }
 
 #[test]
@@ -239,10 +200,7 @@ fn a_blob_that_shrinks_under_way_cuts_the_connection() {
     let digest = world.stream.items[SQUASHFS].sha256();
     let blob = world.store().join("blobs/sha256").join(digest);
     let length = std::fs::metadata(&blob).expect("blob").len();
-    let file = std::fs::File::options()
-        .write(true)
-        .open(&blob)
-        .expect("open");
+    let file = std::fs::File::options().write(true).open(&blob).expect("open");
     file.set_len(length - 1).expect("shrink");
     let answer = http::read_body(head, &mut reader, false).expect("body");
     assert!(!answer.whole);
@@ -265,10 +223,7 @@ fn a_client_that_sends_no_request() {
 #[test]
 fn an_address_that_is_taken() {
     let (world, _, serving) = serving();
-    let run = world
-        .mirror("serve")
-        .args(["--listen", serving.address()])
-        .run();
+    let run = world.mirror("serve").args(["--listen", serving.address()]).run();
     run.failed(1, "address-taken");
     serving.stop();
 }
@@ -281,12 +236,7 @@ fn the_line_for_programs() {
     let line: serde_json::Value = serde_json::from_str(&running.stdout()).expect("JSON");
     assert_eq!(line["event"], "listening");
     let address = line["url"].as_str().expect("url").replace("http://", "");
-    assert_eq!(
-        http::request(&address, "GET", "/readyz", &[])
-            .expect("answer")
-            .status,
-        200
-    );
+    assert_eq!(http::request(&address, "GET", "/readyz", &[]).expect("answer").status, 200);
     running.signal(rustix::process::Signal::INT);
     let run = running.wait().expect(0);
     for line in run.stderr.lines() {
@@ -302,11 +252,7 @@ fn a_server_without_a_store() {
         Serving::start(Mirror::new(["serve", "--listen", "127.0.0.1:0", "--store"]).args([&store]));
     let readyz = serving.get("/readyz");
     assert_eq!(readyz.status, 503);
-    assert!(
-        readyz.text().contains("there is no snapshot yet"),
-        "{}",
-        readyz.text()
-    );
+    assert!(readyz.text().contains("there is no snapshot yet"), "{}", readyz.text());
     assert_eq!(serving.get("/healthz").status, 200);
     serving.stop();
 }
