@@ -30,7 +30,11 @@ impl Writer {
         let digest = Digest::of(&encoded.index);
         let mut snapshots = self.store.snapshots()?;
         let is_current = snapshots.iter().any(|s| s.current && s.digest == digest);
-        if is_current && self.store.load(&digest).is_ok() {
+        // Loading reads all of a description but the config, which every
+        // manifest names and OCI tools ask for.
+        let config = Digest::of(layout::EMPTY_CONFIG);
+        let has_config = self.store.has_blob(&config, layout::EMPTY_CONFIG.len() as u64);
+        if is_current && has_config && self.store.load(&digest).is_ok() {
             return Ok(Published { digest, changed: false });
         }
         self.check_held(content)?;

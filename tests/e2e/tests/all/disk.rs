@@ -137,6 +137,20 @@ fn a_file_system_with_lost_and_found_is_empty() {
 }
 
 #[test]
+fn a_store_whose_making_was_cut_short_is_made_again() {
+    for left in ["nothing", "index.json.new", "oci-layout.new"] {
+        let world = World::new();
+        std::fs::create_dir_all(world.store().join("blobs/sha256")).expect("folder");
+        std::fs::create_dir_all(world.store().join(".maas-mirror/partial")).expect("folder");
+        if left != "nothing" {
+            std::fs::write(world.store().join(left), "{\"im").expect("write");
+        }
+        world.sync().run().expect(0);
+        world.verify().run().expect(0);
+    }
+}
+
+#[test]
 fn two_syncs_at_once() {
     let world = World::new();
     let gate = Gate::new();

@@ -9,12 +9,16 @@
     reason = "a test fails by panicking"
 )]
 
+mod cli;
 mod disk;
 mod items;
 mod json;
+mod kill;
 mod lifecycle;
 mod redirects;
 mod rollback;
+mod serve;
+mod serve_sync;
 mod signals;
 mod signatures;
 mod verify;
