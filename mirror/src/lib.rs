@@ -23,6 +23,11 @@ pub mod sync;
 pub mod upstream;
 pub mod verify;
 
+/// Bytes in all. Sizes come from upstream: their sum must not wrap.
+fn total(sizes: impl IntoIterator<Item = u64>) -> u64 {
+    sizes.into_iter().fold(0, u64::saturating_add)
+}
+
 /// An error with all its causes, `: ` between them: what a log line can hold.
 /// Each error says only its own part.
 #[must_use]

@@ -9,6 +9,7 @@ use super::failure::{Exit, Failure};
 use super::output::{Output, bytes};
 use crate::simplestreams::Digest;
 use crate::store::{FileRef, Snapshot, Store, StoreError};
+use crate::total;
 
 pub(super) fn run(args: &ListArgs, output: &Output) -> Result<Exit, Failure> {
     let root = &args.store.store;
@@ -49,7 +50,7 @@ fn show_versions(snapshot: &Snapshot, output: &Output) {
     let width = versions.keys().map(|key| key.product.len()).max().unwrap_or(0).max(7);
     output.line(&format!("{:width$}  {:12}  {:>5}  {:>12}", "PRODUCT", "VERSION", "FILES", "SIZE"));
     for (key, files) in versions {
-        let size: u64 = files.iter().map(|file| file.size).sum();
+        let size = total(files.iter().map(|file| file.size));
         let (product, version) = (&key.product, &key.version);
         let row =
             format!("{product:width$}  {version:12}  {:>5}  {:>12}", files.len(), bytes(size));
@@ -57,8 +58,8 @@ fn show_versions(snapshot: &Snapshot, output: &Output) {
     }
     let distinct: BTreeSet<(Digest, u64)> =
         versions.values().flatten().map(|file| (file.digest, file.size)).collect();
-    let total = distinct.iter().map(|(_, size)| size).sum();
-    output.line(&format!("{} in all, shared content counted once", bytes(total)));
+    let all = total(distinct.iter().map(|(_, size)| *size));
+    output.line(&format!("{} in all, shared content counted once", bytes(all)));
 }
 
 fn show_files(snapshot: &Snapshot, output: &Output) {

@@ -38,6 +38,12 @@ fn notice(event: &Event<'_>) -> Option<String> {
         Event::KeyExpires { fingerprint, days } => {
             Some(format!("warning: the signing key {fingerprint} expires in {days} days"))
         }
+        Event::NotCollected { error } => {
+            let reason = crate::chain(*error);
+            Some(format!(
+                "warning: old snapshots could not be removed: {reason}; 'verify' tells more"
+            ))
+        }
         Event::Retrying { path, error, pause } => {
             let seconds = pause.as_secs_f64();
             Some(format!("{path}: {}; trying again in {seconds:.1} s", crate::chain(error)))

@@ -197,6 +197,9 @@ impl Observer for Log {
             Event::Stale { updated, days } => {
                 tracing::warn!(%updated, days, "upstream has not changed for long");
             }
+            Event::NotCollected { error } => {
+                tracing::warn!(reason = crate::chain(*error), "old snapshots could not be removed");
+            }
             Event::Planned(plan) => tracing::info!(
                 items = plan.items.len(),
                 bytes = plan.bytes,

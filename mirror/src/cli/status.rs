@@ -7,6 +7,7 @@ use super::failure::{Exit, Failure};
 use super::output::{Output, bytes, count};
 use crate::simplestreams::Digest;
 use crate::store::{Holder, LastSync, Outcome, Snapshot, SnapshotRef, Store, StoreError};
+use crate::total;
 
 struct Status {
     snapshots: Vec<SnapshotRef>,
@@ -35,7 +36,7 @@ fn read(store: &Store) -> Result<Status, StoreError> {
         last_sync: store.last_sync(),
         holder: store.lock_holder()?,
         partials: partials.len(),
-        partial_bytes: partials.values().sum(),
+        partial_bytes: total(partials.values().copied()),
         free: store.free_bytes()?,
     })
 }
@@ -46,7 +47,7 @@ fn totals(snapshot: &Snapshot) -> (usize, u64) {
     let paths: std::collections::BTreeSet<_> = items.clone().map(|file| &file.path).collect();
     let contents: std::collections::BTreeMap<Digest, u64> =
         items.map(|file| (file.digest, file.size)).collect();
-    (paths.len(), contents.values().sum())
+    (paths.len(), total(contents.values().copied()))
 }
 
 fn show_json(store: &Store, status: &Status, output: &Output) {

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use std::{fs, path::Path};
 
 use gpgme::{Context, Protocol};
@@ -34,8 +34,9 @@ pub(super) struct Engine {
 #[derive(Clone, Debug)]
 struct Key {
     signer: Signer,
-    /// Fingerprints of the primary key and its subkeys, any of which may sign.
-    fingerprints: Vec<String>,
+    /// Fingerprint and expiry of the primary key and its subkeys, any of which
+    /// may sign.
+    parts: Vec<(String, Option<SystemTime>)>,
 }
 
 /// A file to judge, and where the answer goes.
@@ -51,6 +52,7 @@ type Answer = Result<(Vec<u8>, Vec<Judged>), gpgme::Error>;
 struct Judged {
     key: String,
     status: Result<(), gpgme::Error>,
+    expires: Option<SystemTime>,
 }
 
 impl Engine {
@@ -100,7 +102,7 @@ impl Engine {
     }
 
     fn judge(&self, judged: Judged, allow_expired: bool) -> Result<Signer, VerifyError> {
-        let Judged { key, status } = judged;
+        let Judged { key, status, expires } = judged;
         if let Err(error) = status {
             let is = |known: gpgme::Error| error.code() == known.code();
             if is(gpgme::Error::BAD_SIGNATURE) {
@@ -118,8 +120,15 @@ impl Engine {
             }
         }
         // A bad signature names its key by id, a good one by fingerprint.
-        let known = self.keys.iter().find(|known| known.fingerprints.contains(&key));
-        known.map(|known| known.signer.clone()).ok_or(VerifyError::UnknownKey { key })
+        let parts = self.keys.iter().flat_map(|key| key.parts.iter().map(move |part| (key, part)));
+        let mut parts = parts.filter(|(_, (fingerprint, _))| *fingerprint == key);
+        let Some((known, (_, part_expires))) = parts.next() else {
+            return Err(VerifyError::UnknownKey { key });
+        };
+        let mut signer = known.signer.clone();
+        // The first of primary key, signing key and signature to expire.
+        signer.expires = [signer.expires, *part_expires, expires].into_iter().flatten().min();
+        Ok(signer)
     }
 }
 
@@ -162,6 +171,7 @@ fn work(
             let judged = result.signatures().map(|signature| Judged {
                 key: signature.fingerprint().unwrap_or("(unknown)").to_owned(),
                 status: signature.status(),
+                expires: signature.expiration_time(),
             });
             judged.collect::<Vec<_>>()
         });
@@ -190,7 +200,8 @@ fn import(home: &Path, sources: &[(String, Vec<u8>)]) -> Result<(Context, Vec<Ke
 
 fn describe(key: &gpgme::Key) -> Key {
     let user_id = key.user_ids().next().and_then(|id| id.id().ok().map(str::to_owned));
-    let fingerprints = key.subkeys().filter_map(|sub| sub.fingerprint().ok().map(str::to_owned));
+    let part =
+        |sub: gpgme::Subkey<'_>| Some((sub.fingerprint().ok()?.to_owned(), sub.expiration_time()));
     let expires = key.primary_key().and_then(|primary| primary.expiration_time());
     Key {
         signer: Signer {
@@ -198,6 +209,6 @@ fn describe(key: &gpgme::Key) -> Key {
             user_id: user_id.unwrap_or_default().escape_debug().to_string(),
             expires,
         },
-        fingerprints: fingerprints.collect(),
+        parts: key.subkeys().filter_map(part).collect(),
     }
 }

@@ -44,7 +44,8 @@ pub struct Signer {
     pub fingerprint: String,
     /// Its first user id.
     pub user_id: String,
-    /// When it expires, if ever.
+    /// When it expires, if ever; of a signature: when the first of primary key,
+    /// signing key and signature does.
     pub expires: Option<SystemTime>,
 }
 

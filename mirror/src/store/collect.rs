@@ -121,6 +121,23 @@ impl Writer {
         Ok(target)
     }
 
+    /// Takes a snapshot that is not current out of the list: one whose
+    /// description is damaged serves nobody, and keeps all garbage from being
+    /// removed. Returns whether it was listed.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the list cannot be read or written.
+    pub fn forget(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let mut snapshots = self.store.snapshots()?;
+        let before = snapshots.len();
+        snapshots.retain(|snapshot| snapshot.current || snapshot.digest != *digest);
+        if snapshots.len() == before {
+            return Ok(false);
+        }
+        self.replace_index(&snapshots)?;
+        Ok(true)
+    }
+
     /// Snapshots to keep and snapshots past their grace period.
     fn split(
         &self,

@@ -103,7 +103,7 @@ impl Content {
         let mut add = |kind: &str, artifact: &str, files: &[FileRef], annotations: &Annotations| {
             let mut layers: Vec<_> =
                 files.iter().map(|f| Descriptor::file(f.path.as_str(), f.digest, f.size)).collect();
-            layers.sort_by(|a, b| a.annotations.cmp(&b.annotations));
+            layers.sort_by(|a, b| (&a.annotations, a.digest).cmp(&(&b.annotations, b.digest)));
             layers.dedup();
             for layers in layers.chunks(MAX_LAYERS) {
                 let manifest = Manifest::new(artifact, layers.to_vec(), annotations.clone());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{ItemError, Plan, Report};
 use crate::simplestreams::{RelPath, Timestamp};
+use crate::store::StoreError;
 use crate::upstream::FetchError;
 
 /// Something that happened.
@@ -72,6 +73,11 @@ pub enum Event<'a> {
         path: &'a RelPath,
         /// Why.
         error: &'a ItemError,
+    },
+    /// The new snapshot is published, but old ones could not be removed.
+    NotCollected {
+        /// Why not.
+        error: &'a StoreError,
     },
     /// The run ended well.
     Done(&'a Report),

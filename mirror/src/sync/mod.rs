@@ -138,9 +138,15 @@ impl Sync {
             writer.put_all(files.iter().map(|file| file.bytes.as_slice()))?;
             let now = jiff::Timestamp::now();
             let published = writer.publish(&content, now)?;
-            Ok::<_, SyncError>((published, writer.collect(grace, now)?))
+            // The new snapshot is served by now: what cannot be removed is no
+            // failure of the sync.
+            Ok::<_, SyncError>((published, writer.collect(grace, now)))
         })
         .await??;
+        let collected = collected.unwrap_or_else(|error| {
+            observer.event(&Event::NotCollected { error: &error });
+            Collected::default()
+        });
         let report = Report {
             snapshot: published.digest,
             changed: published.changed,

@@ -8,6 +8,7 @@ use super::SyncError;
 use super::metadata::Metadata;
 use crate::simplestreams::{Digest, RelPath, SelectedItem};
 use crate::store::{Content, FileRef, Store, VersionKey};
+use crate::total;
 
 /// A file that the snapshot will hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -86,10 +87,10 @@ impl Plan {
         let mut fetch: Vec<_> = fetch.into_values().collect();
         fetch.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
         Ok(Self {
-            bytes: distinct.iter().map(|(_, size, _)| size).sum(),
-            held_bytes: distinct.iter().filter(|(.., held)| *held).map(|(_, size, _)| size).sum(),
+            bytes: total(distinct.iter().map(|(_, size, _)| *size)),
+            held_bytes: total(distinct.iter().filter(|(.., held)| *held).map(|(_, size, _)| *size)),
             free: store.map(Store::free_bytes).transpose()?,
-            metadata_bytes: metadata.files.iter().map(|file| file.bytes.len() as u64).sum(),
+            metadata_bytes: total(metadata.files.iter().map(|file| file.bytes.len() as u64)),
             items: items.into_values().collect(),
             fetch,
             content: content(metadata, selected),
@@ -105,7 +106,7 @@ impl Plan {
     /// Bytes to fetch, less what earlier runs left.
     #[must_use]
     pub fn fetch_bytes(&self) -> u64 {
-        self.fetch.iter().map(|fetch| fetch.size.saturating_sub(fetch.partial)).sum()
+        total(self.fetch.iter().map(|fetch| fetch.size.saturating_sub(fetch.partial)))
     }
 
     /// Refuses a run that would leave nothing to serve or fill the disk.

@@ -36,6 +36,7 @@ pub(super) fn check(
             Checked { report, problems }
         }
         (Err(error), _) | (_, Err(error)) => {
+            report.readable = false;
             let problem = Problem::snapshot(listed.digest, crate::chain(&error));
             Checked { report, problems: vec![problem] }
         }
@@ -53,7 +54,10 @@ fn check_content(
     for file in &content.metadata {
         match check_metadata(store, keyring, file, &mut listed) {
             Ok(signed) => report.metadata.push(signed),
-            Err(detail) => problems.push(Problem::metadata(file, detail)),
+            Err(detail) => {
+                let damaged = store.read_blob(&file.digest).is_err();
+                problems.push(Problem::metadata(file, detail, damaged));
+            }
         }
     }
     let items = content.by_path();

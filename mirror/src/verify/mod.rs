@@ -91,11 +91,16 @@ pub fn verify(
 }
 
 /// Moves every damaged blob that `report` names out of the way, so that
-/// nothing serves it and the next sync fetches it again. Returns how many.
+/// nothing serves it and the next sync fetches it again; snapshots that were
+/// replaced and cannot be read are forgotten. Returns how many blobs moved.
 ///
 /// # Errors
 /// An I/O error.
 pub fn repair(writer: &Writer, report: &Report) -> Result<usize, StoreError> {
+    let unreadable = report.snapshots.iter().filter(|snapshot| !snapshot.readable);
+    for snapshot in unreadable.filter(|snapshot| !snapshot.current) {
+        writer.forget(&snapshot.digest)?;
+    }
     let mut moved = 0;
     for digest in report.problems.iter().filter_map(|problem| problem.blob) {
         if writer.store().blob_path(&digest).exists() {

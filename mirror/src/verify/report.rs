@@ -47,6 +47,8 @@ pub struct SnapshotReport {
     pub digest: Digest,
     /// Whether it is the one that is served.
     pub current: bool,
+    /// Whether its description could be read.
+    pub readable: bool,
     /// When it was published, ISO 8601.
     pub published: Option<String>,
     /// Signed files whose signatures hold.
@@ -150,6 +152,7 @@ impl SnapshotReport {
         Self {
             digest: listed.digest,
             current: listed.current,
+            readable: true,
             published: listed.published.clone(),
             metadata: Vec::new(),
             items: 0,
@@ -163,8 +166,9 @@ impl Problem {
         Self { kind: ProblemKind::Snapshot, subject, detail, blob: None }
     }
 
-    pub(super) fn metadata(file: &FileRef, detail: String) -> Self {
-        Self { kind: ProblemKind::Metadata, subject: file.path.to_string(), detail, blob: None }
+    pub(super) fn metadata(file: &FileRef, detail: String, damaged: bool) -> Self {
+        let blob = damaged.then_some(file.digest);
+        Self { kind: ProblemKind::Metadata, subject: file.path.to_string(), detail, blob }
     }
 
     pub(super) fn unlisted(file: &FileRef, detail: &str) -> Self {

@@ -161,3 +161,23 @@ fn an_empty_store() {
     );
     world.mirror("list").run().failed(1, "no-snapshot-list");
 }
+
+/// A snapshot that was replaced and cannot be read serves nobody. It must not keep a sync from
+/// ending well, and a repair forgets it.
+#[test]
+fn a_damaged_snapshot_that_was_replaced() {
+    let (mut world, old) = World::held_and_newer();
+    world.sync().run().expect(0);
+    let replaced = old.snapshot.trim_start_matches("sha256:").to_owned();
+    flip(&world.store().join("blobs/sha256").join(replaced));
+    world.stream.add_version("20270101").expect("version");
+    world.publish();
+    let run = world.sync().args(["--grace", "0s"]).run().expect(0);
+    assert!(run.stderr.contains("warning: old snapshots could not be removed"), "{}", run.stderr);
+    world.verify().run().expect(4);
+    world.verify().args(["--repair"]).run().expect(4);
+    let held = Held::by(&world);
+    world.verify().run().expect(0);
+    world.sync().run().expect(0);
+    held.assert_stands(&world);
+}
