@@ -203,6 +203,15 @@ fn metadata_hint(error: &MetadataError) -> Option<String> {
         MetadataError::Fetch(FetchError::Html { .. }) => {
             "log in to the network, or set HTTPS_PROXY"
         }
+        MetadataError::Fetch(FetchError::TooLarge { .. }) => {
+            "check --upstream: no metadata file of a real stream is that large"
+        }
+        MetadataError::Fetch(FetchError::Status { status, .. }) if status.is_server_error() => {
+            "the upstream has trouble of its own; run it again later"
+        }
+        MetadataError::Fetch(FetchError::Transport { source, .. }) if source.is_redirect() => {
+            "name the address that it redirects to with --upstream, if you trust it"
+        }
         MetadataError::Fetch(FetchError::Status { .. }) => {
             "check --upstream: it is the folder above 'streams'"
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// The SHA-256 of some bytes. Shown as 64 lower-case hex digits; serialised as
@@ -38,6 +38,14 @@ impl Digest {
         let mut text = self.to_string();
         text.truncate(12);
         text
+    }
+
+    /// Serialises it as plain hex, for fields that are named `sha256`.
+    ///
+    /// # Errors
+    /// The serialiser's.
+    pub fn serialize_hex<S: Serializer>(digest: &Self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(digest)
     }
 
     /// The 32 bytes.

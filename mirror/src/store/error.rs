@@ -30,7 +30,7 @@ pub enum StoreError {
     /// Another process writes to it.
     #[error("the store {} is locked by {holder}", path.display())]
     Locked {
-        /// The store's lock file.
+        /// The store.
         path: PathBuf,
         /// Who holds it.
         holder: Holder,

@@ -55,7 +55,9 @@ impl Lock {
         match try_patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked { path: path.to_owned(), holder: read(&mut file) });
+                // STORE/.maas-mirror/lock
+                let store = path.ancestors().nth(2).unwrap_or(path).to_owned();
+                return Err(StoreError::Locked { path: store, holder: read(&mut file) });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }

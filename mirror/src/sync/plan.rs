@@ -18,14 +18,10 @@ pub struct PlannedItem {
     /// Its length in bytes.
     pub size: u64,
     /// Its digest, hex.
-    #[serde(serialize_with = "hex")]
+    #[serde(serialize_with = "Digest::serialize_hex")]
     pub sha256: Digest,
     /// Whether the store has the content already.
     pub held: bool,
-}
-
-fn hex<S: serde::Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(digest)
 }
 
 /// A content to fetch; from one of its paths.

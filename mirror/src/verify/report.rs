@@ -63,6 +63,7 @@ pub struct SignedMetadata {
     /// Its path.
     pub path: RelPath,
     /// Its digest.
+    #[serde(serialize_with = "Digest::serialize_hex")]
     pub sha256: Digest,
     /// Fingerprints of the keys that signed it.
     pub signed_by: Vec<String>,
