@@ -190,6 +190,15 @@ pub(super) struct ServeArgs {
     /// Close connections that send no whole request within this time
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(super) header_timeout: Duration,
+    /// Close connections whose client takes nothing for this long
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub(super) body_timeout: Duration,
+    /// Connections in all
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) connections: u32,
+    /// Connections from one address
+    #[arg(long, value_name = "N", default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) connections_by_address: u32,
     /// After SIGTERM, let responses go on for this long
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(super) drain: Duration,

@@ -29,6 +29,9 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         let options = Options {
             listen: args.listen,
             header_timeout: args.header_timeout,
+            stall_timeout: args.body_timeout,
+            connections: args.connections,
+            connections_by_address: args.connections_by_address,
             drain: args.drain,
             ..Options::default()
         };

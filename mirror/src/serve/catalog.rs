@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 
+use super::coding::{self, Encoded};
 use super::engine::cache::BlobCache;
 use super::mime;
 use crate::simplestreams::{Digest, RelPath, Timestamp};
@@ -24,8 +25,11 @@ pub(super) struct Entry {
     pub(super) modified: SystemTime,
     /// Strong, quoted: the digest.
     pub(super) etag: HeaderValue,
+    pub(super) repr_digest: HeaderValue,
     pub(super) last_modified: Option<HeaderValue>,
     pub(super) content_type: HeaderValue,
+    /// Made once the snapshot is taken up; of signed files alone.
+    encodings: OnceLock<Vec<Encoded>>,
 }
 
 impl Entry {
@@ -39,9 +43,24 @@ impl Entry {
             metadata,
             modified,
             etag: value(&format!("\"{}\"", file.digest)).unwrap_or(HeaderValue::from_static("")),
+            repr_digest: coding::repr_digest(file.digest),
             last_modified: known.then(|| value(&httpdate::fmt_http_date(modified))).flatten(),
             content_type: HeaderValue::from_static(mime::of(&file.path)),
+            encodings: OnceLock::new(),
         }
+    }
+
+    /// The content codings that are there by now.
+    pub(super) fn encodings(&self) -> &[Encoded] {
+        self.encodings.get().map_or(&[], Vec::as_slice)
+    }
+
+    fn encode(&self, store: &Store) {
+        self.encodings.get_or_init(|| match store.read_blob(&self.digest) {
+            Ok(bytes) => coding::encode(&bytes, self.digest),
+            // That it cannot be read is told when it is asked for.
+            Err(_) => Vec::new(),
+        });
     }
 }
 
@@ -87,6 +106,12 @@ type IndexId = (u64, i64, i64, u64);
 impl Catalog {
     pub(super) fn find(&self, path: &RelPath) -> Option<&Arc<Entry>> {
         self.snapshots.iter().find_map(|(_, files)| files.get(path))
+    }
+
+    /// The signed files of the current snapshot.
+    fn metadata(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        let current = self.snapshots.first().into_iter();
+        current.flat_map(|(_, files)| files.values()).filter(|entry| entry.metadata)
     }
 
     /// Every blob that can be asked for.
@@ -216,6 +241,19 @@ impl Catalogs {
         }
     }
 
+    /// Compresses the signed files of the current snapshot that are not yet.
+    async fn encode(self: &Arc<Self>) {
+        let catalog = self.current();
+        if catalog.metadata().all(|entry| entry.encodings.get().is_some()) {
+            return;
+        }
+        let this = Arc::clone(self);
+        let encode = move || catalog.metadata().for_each(|entry| entry.encode(&this.store));
+        if let Err(error) = tokio::task::spawn_blocking(encode).await {
+            tracing::error!(%error, "metadata could not be compressed");
+        }
+    }
+
     /// Looks at the store every `poll`, for ever.
     pub(super) async fn watch(self: Arc<Self>, poll: Duration) {
         let mut ticks = tokio::time::interval(poll);
@@ -223,6 +261,7 @@ impl Catalogs {
         loop {
             ticks.tick().await;
             self.refresh().await;
+            self.encode().await;
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Options;
 use super::engine::stream::FileStream;
+use super::limits::Places;
 use super::routes::Service;
 
 /// What hyper holds of a response that the client does not take, pieces of
@@ -36,17 +37,28 @@ pub(super) async fn serve(
         // A client that sent its request and closed its half still reads.
         .half_close(true);
     let graceful = GracefulShutdown::new();
+    let places = Places::new(options.connections, options.connections_by_address);
     let mut shutdown = pin!(shutdown);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let accept = async {
+            let permit = places.free().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            accepted = accept => accepted,
             () = &mut shutdown => break,
         };
         match accepted {
-            Ok((socket, _)) => {
+            Ok((socket, peer)) => {
+                let place = permit.and_then(|permit| places.give(permit, peer.ip()));
+                let Some(place) = place else {
+                    tracing::warn!(%peer, "refused: too many connections from this address");
+                    continue;
+                };
                 let connection = connect(&builder, socket, service.for_connection(), options);
                 let connection = graceful.watch(connection);
                 tokio::spawn(async move {
+                    let _place = place;
                     if let Err(error) = connection.await {
                         // Clients vanish; that is no fault of ours.
                         tracing::debug!(%error, "a connection broke");

@@ -13,8 +13,10 @@
 //! [`catalog::Catalogs`]. Knows nothing of the command line.
 
 mod catalog;
+mod coding;
 mod conditional;
 mod engine;
+mod limits;
 mod listener;
 mod mime;
 mod range;
@@ -46,6 +48,10 @@ pub struct Options {
     pub header_timeout: Duration,
     /// How long a client may take nothing of a response.
     pub stall_timeout: Duration,
+    /// Connections in all.
+    pub connections: u32,
+    /// Connections from one address. Many clients behind one NAT share it.
+    pub connections_by_address: u32,
     /// How long responses may go on after the end was asked for.
     pub drain: Duration,
     /// How often the store is looked at for a new snapshot, which another
@@ -59,6 +65,8 @@ impl Default for Options {
             listen: SocketAddr::from(([0, 0, 0, 0], 8888)),
             header_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(120),
+            connections: 16_384,
+            connections_by_address: 2_048,
             drain: Duration::from_secs(30),
             poll: Duration::from_secs(1),
         }
@@ -96,6 +104,7 @@ impl Server {
     /// # Errors
     /// [`ServeError`].
     pub async fn bind(store: Store, options: Options) -> Result<Self, ServeError> {
+        limits::raise_descriptor_limit();
         let catalogs = Catalogs::open(store).await?;
         let failed = |source| ServeError::Bind { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;

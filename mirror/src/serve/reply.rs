@@ -1,8 +1,9 @@
 //! Bodies of responses.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -16,6 +17,8 @@ pub(super) enum Reply {
     Memory(Option<Bytes>),
     /// A part of a blob.
     Blob(BlobBody),
+    /// One after another.
+    Parts(VecDeque<Reply>),
     /// What axum's handlers answer.
     Handler(axum::body::Body),
 }
@@ -43,6 +46,15 @@ impl Body for Reply {
         match self.get_mut() {
             Self::Memory(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Blob(body) => Pin::new(body).poll_frame(cx),
+            Self::Parts(parts) => {
+                while let Some(part) = parts.front_mut() {
+                    match ready!(Pin::new(part).poll_frame(cx)) {
+                        Some(frame) => return Poll::Ready(Some(frame)),
+                        None => parts.pop_front(),
+                    };
+                }
+                Poll::Ready(None)
+            }
             Self::Handler(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| Some(frame?.map_err(io::Error::other)))
             }
@@ -53,6 +65,7 @@ impl Body for Reply {
         match self {
             Self::Memory(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Blob(body) => body.is_end_stream(),
+            Self::Parts(parts) => parts.iter().all(Body::is_end_stream),
             Self::Handler(body) => body.is_end_stream(),
         }
     }
@@ -63,6 +76,10 @@ impl Body for Reply {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Blob(body) => body.size_hint(),
+            Self::Parts(parts) => {
+                let sizes = parts.iter().filter_map(|part| part.size_hint().exact());
+                SizeHint::with_exact(sizes.sum())
+            }
             Self::Handler(body) => body.size_hint(),
         }
     }

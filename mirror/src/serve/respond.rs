@@ -1,16 +1,21 @@
 //! From a file and a request's headers to a response.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    LAST_MODIFIED, RANGE,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::catalog::Entry;
+use super::coding::{self, Encoded};
 use super::conditional::{self, Condition};
+use super::engine::blob::Blob;
 use super::engine::body::BlobBody;
 use super::engine::cache::BlobCache;
 use super::engine::inflight::InFlight;
@@ -24,18 +29,41 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+
+/// A file in the form that a client gets: as it is, or in a content coding.
+struct Representation<'a> {
+    entry: &'a Entry,
+    encoded: Option<&'a Encoded>,
+}
+
+impl Representation<'_> {
+    fn etag(&self) -> &HeaderValue {
+        self.encoded.map_or(&self.entry.etag, |encoded| &encoded.etag)
+    }
+
+    fn digest(&self) -> &HeaderValue {
+        self.encoded.map_or(&self.entry.repr_digest, |encoded| &encoded.digest)
+    }
+
+    fn size(&self) -> u64 {
+        self.encoded.map_or(self.entry.size, |encoded| encoded.bytes.len() as u64)
+    }
+
+    fn modified(&self) -> SystemTime {
+        self.entry.modified
+    }
+}
 
 /// What a request asks for, judged without touching a disk.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
-    Whole,
-    Part(ByteRange),
-    Unsatisfiable,
+    Send(Requested),
     NotModified,
     PreconditionFailed,
 }
 
-/// Answers a GET or HEAD for `entry`.
+/// Answers a GET or HEAD for `entry`, on the connection of `files`.
 pub(super) async fn file(
     blobs: &BlobCache,
     files: &Arc<InFlight>,
@@ -44,84 +72,167 @@ pub(super) async fn file(
     method: &Method,
     headers: &HeaderMap,
 ) -> Response<Reply> {
-    let (status, range) = match judge(headers, method, entry) {
-        Answer::Whole => (StatusCode::OK, ByteRange { start: 0, end: entry.size }),
-        Answer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Answer::Unsatisfiable => return unsatisfiable(entry.size),
+    let encoded = coding::choose(headers, entry.encodings());
+    let representation = Representation { entry, encoded };
+    let requested = match judge(headers, method, &representation) {
+        Answer::Send(Requested::Unsatisfiable) => return unsatisfiable(representation.size()),
+        Answer::Send(requested) => requested,
         Answer::PreconditionFailed => {
             return error(StatusCode::PRECONDITION_FAILED, "the file is not the one asked for");
         }
         Answer::NotModified => {
             let mut response = status_only(StatusCode::NOT_MODIFIED);
-            describe(response.headers_mut(), entry);
+            describe(response.headers_mut(), &representation);
             return response;
         }
     };
-    let body = match open(blobs, files, entry, range, method).await {
-        Ok(body) => body,
+    match Source::open(blobs, files, &representation).await {
+        Ok(source) => send(&source, &representation, requested, method),
         Err(failure) => {
             let blob = entry.digest;
             tracing::error!(%path, %blob, error = %failure, "a listed file cannot be served");
-            return error(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read");
+            error(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read")
         }
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    describe(headers, entry);
-    headers.insert(CONTENT_TYPE, entry.content_type.clone());
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length()));
-    if status == StatusCode::PARTIAL_CONTENT {
-        let ByteRange { start, end } = range;
-        insert(headers, CONTENT_RANGE, &format!("bytes {start}-{}/{}", end - 1, entry.size));
     }
-    response
 }
 
-fn judge(headers: &HeaderMap, method: &Method, entry: &Entry) -> Answer {
-    let etag = entry.etag.to_str().unwrap_or_default();
-    match conditional::evaluate(headers, etag, entry.modified) {
+fn judge(headers: &HeaderMap, method: &Method, representation: &Representation<'_>) -> Answer {
+    let etag = representation.etag().to_str().unwrap_or_default();
+    match conditional::evaluate(headers, etag, representation.modified()) {
         Condition::NotModified => return Answer::NotModified,
         Condition::Failed => return Answer::PreconditionFailed,
         Condition::Proceed => {}
     }
     // Ranges are defined for GET alone (RFC 9110 section 14.2).
     let range = headers.get(RANGE).filter(|_| *method == Method::GET);
-    match range.filter(|_| conditional::range_applies(headers, etag)) {
-        None => Answer::Whole,
-        Some(range) => match range::parse(range, entry.size) {
-            Requested::Whole => Answer::Whole,
-            Requested::Part(part) => Answer::Part(part),
-            Requested::Unsatisfiable => Answer::Unsatisfiable,
-        },
+    let range = range.filter(|_| conditional::range_applies(headers, etag));
+    let size = representation.size();
+    Answer::Send(range.map_or(Requested::Whole, |range| range::parse(range, size)))
+}
+
+/// Where the bytes of a representation come from.
+enum Source {
+    Memory(Bytes),
+    Blob(Arc<Blob>, Arc<InFlight>),
+}
+
+impl Source {
+    /// Opens the blob, which checks its length: a damaged one is an error and
+    /// not a short answer. For a HEAD too: it promises what a GET does.
+    async fn open(
+        blobs: &BlobCache,
+        files: &Arc<InFlight>,
+        representation: &Representation<'_>,
+    ) -> io::Result<Self> {
+        if let Some(encoded) = representation.encoded {
+            return Ok(Self::Memory(encoded.bytes.clone()));
+        }
+        let Entry { digest, size, .. } = representation.entry;
+        Ok(Self::Blob(blobs.get(*digest, *size).await?, Arc::clone(files)))
+    }
+
+    fn part(&self, range: ByteRange) -> Reply {
+        match self {
+            Self::Memory(bytes) => {
+                let place = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+                Reply::Memory(place.map(|(start, end)| bytes.slice(start..end)))
+            }
+            Self::Blob(blob, files) => {
+                let (blob, files) = (Arc::clone(blob), Arc::clone(files));
+                Reply::Blob(BlobBody::new(blob, files, range.start..range.end))
+            }
+        }
     }
 }
 
-/// Opens the blob, which checks its length: a damaged one is an error and not
-/// a short answer. A HEAD opens it too: it promises what a GET does.
-async fn open(
-    blobs: &BlobCache,
-    files: &Arc<InFlight>,
-    entry: &Entry,
-    range: ByteRange,
+/// The response with a body; without it for a HEAD, headers all the same.
+fn send(
+    source: &Source,
+    representation: &Representation<'_>,
+    requested: Requested,
     method: &Method,
-) -> io::Result<Reply> {
-    let blob = blobs.get(entry.digest, entry.size).await?;
-    if *method == Method::HEAD || range.length() == 0 {
-        return Ok(Reply::empty());
+) -> Response<Reply> {
+    let size = representation.size();
+    let mut response = Response::new(Reply::empty());
+    describe(response.headers_mut(), representation);
+    let content_type = representation.entry.content_type.clone();
+    response.headers_mut().insert(CONTENT_TYPE, content_type.clone());
+    let (length, body) = match requested {
+        Requested::Whole | Requested::Unsatisfiable => {
+            (size, source.part(ByteRange { start: 0, end: size }))
+        }
+        Requested::Part(range) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            insert(response.headers_mut(), CONTENT_RANGE, &content_range(range, size));
+            (range.length(), source.part(range))
+        }
+        Requested::Parts(ranges) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let boundary = representation.entry.digest.short();
+            let kind = format!("multipart/byteranges; boundary={boundary}");
+            insert(response.headers_mut(), CONTENT_TYPE, &kind);
+            multipart(source, &ranges, size, &boundary, &content_type)
+        }
+    };
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if *method != Method::HEAD {
+        *response.body_mut() = body;
     }
-    Ok(Reply::Blob(BlobBody::new(blob, Arc::clone(files), range.start..range.end)))
+    response
+}
+
+/// Several ranges as `multipart/byteranges` (RFC 9110 section 14.6): length
+/// and body. The boundary is a part of the file's digest; content that holds
+/// it would have to be made for that.
+fn multipart(
+    source: &Source,
+    ranges: &[ByteRange],
+    size: u64,
+    boundary: &str,
+    content_type: &HeaderValue,
+) -> (u64, Reply) {
+    let content_type = content_type.to_str().unwrap_or_default();
+    let mut parts = VecDeque::new();
+    let mut length = 0;
+    for (index, range) in ranges.iter().enumerate() {
+        let before = if index == 0 { "" } else { "\r\n" };
+        let place = content_range(*range, size);
+        let head = format!(
+            "{before}--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {place}\r\n\r\n"
+        );
+        length += head.len() as u64 + range.length();
+        parts.push_back(Reply::from(head));
+        parts.push_back(source.part(*range));
+    }
+    let end = format!("\r\n--{boundary}--\r\n");
+    length += end.len() as u64;
+    parts.push_back(Reply::from(end));
+    (length, Reply::Parts(parts))
+}
+
+fn content_range(range: ByteRange, size: u64) -> String {
+    format!("bytes {}-{}/{size}", range.start, range.end - 1)
 }
 
 /// The headers that 200, 206 and 304 share.
-fn describe(headers: &mut HeaderMap, entry: &Entry) {
-    headers.reserve(8);
-    headers.insert(ETAG, entry.etag.clone());
+fn describe(headers: &mut HeaderMap, representation: &Representation<'_>) {
+    let entry = representation.entry;
+    headers.reserve(12);
+    headers.insert(ETAG, representation.etag().clone());
+    headers.insert(REPR_DIGEST, representation.digest().clone());
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if let Some(modified) = &entry.last_modified {
         headers.insert(LAST_MODIFIED, modified.clone());
     }
-    headers.insert(CACHE_CONTROL, if entry.metadata { REVALIDATE } else { IMMUTABLE });
+    if let Some(encoded) = representation.encoded {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoded.coding));
+    }
+    if entry.metadata {
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        headers.insert(CACHE_CONTROL, REVALIDATE);
+    } else {
+        headers.insert(CACHE_CONTROL, IMMUTABLE);
+    }
 }
 
 fn unsatisfiable(size: u64) -> Response<Reply> {
