@@ -10,6 +10,8 @@ mod client;
 mod figures;
 mod many;
 mod process;
+mod rivals;
+mod serving;
 mod setup;
 mod start;
 mod sync;
@@ -47,6 +49,8 @@ enum Which {
     Sync,
     /// Memory of a sync of 900 MB
     Memory,
+    /// Large and small files, beside nginx, apache, ServeDir and a bare loop
+    Serve,
     /// Start on a snapshot of 10,000 items
     Start,
     /// Memory with 200 clients
@@ -75,13 +79,14 @@ fn eprintln_error(error: &dyn Error) {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    let all = [Which::Sync, Which::Memory, Which::Start, Which::Many];
+    let all = [Which::Sync, Which::Memory, Which::Serve, Which::Start, Which::Many];
     let wanted = if cli.which.is_empty() { &all[..] } else { &cli.which[..] };
     let mut report = Report::default();
     for which in wanted {
         match which {
             Which::Sync => sync::compare(cli.rounds, cli.scale, &mut report)?,
             Which::Memory => sync::memory(cli.scale * 2.0, &mut report)?,
+            Which::Serve => serving::compare(cli.rounds, &mut report)?,
             Which::Start => start::measure(cli.rounds, &mut report)?,
             Which::Many => many::measure(&mut report)?,
         }

@@ -71,6 +71,37 @@ pub(crate) fn peak(pid: u32) -> Option<f64> {
     Some(kb / 1000.0)
 }
 
+/// User and system time of a process and all below it, seconds.
+pub(crate) fn cpu_seconds(pid: u32) -> f64 {
+    let mut processes = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let id = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        let Some(id) = id else { continue };
+        if let Some((parent, ticks)) = parent_and_ticks(id) {
+            processes.push((id, parent, ticks));
+        }
+    }
+    let mut family = vec![pid];
+    let mut ticks = 0;
+    while let Some(member) = family.pop() {
+        ticks += processes.iter().find(|(id, ..)| *id == member).map_or(0, |(.., ticks)| *ticks);
+        family.extend(processes.iter().filter(|(_, parent, _)| *parent == member).map(|p| p.0));
+    }
+    let per_second = rustix::param::clock_ticks_per_second();
+    #[allow(clippy::cast_precision_loss, reason = "ticks, for people")]
+    let seconds = ticks as f64 / per_second as f64;
+    seconds
+}
+
+/// Parent and `utime + stime` of a process (proc_pid_stat(5), fields 4, 14, 15).
+fn parent_and_ticks(pid: u32) -> Option<(u32, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold spaces and parentheses; what follows the last does not.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some((u32::try_from(number(1)?).ok()?, number(11)? + number(12)?))
+}
+
 /// A server that is ended when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {

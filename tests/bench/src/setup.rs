@@ -1,5 +1,7 @@
 //! Upstreams and stores to measure on.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,6 +24,8 @@ impl Upstream {
 
     fn of(stream: &Stream) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        // apache gives up root.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         let key = SigningKey::generate("Benchmark <bench@example.invalid>")?;
         stream.publish(&folder.path().join("tree"), &key)?;
         key.write_keyring(&folder.path().join("keyring.gpg"))?;
@@ -32,6 +36,11 @@ impl Upstream {
 
     pub(crate) fn url(&self) -> String {
         self.server.url()
+    }
+
+    /// The folder that is served, readable for everybody.
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.folder.path().join("tree")
     }
 
     pub(crate) fn keyring(&self) -> PathBuf {
