@@ -49,10 +49,10 @@ lint: ## formatting, clippy, shellcheck; cargo-deny where it is installed
 	@scripts/test fmt clippy shellcheck deny
 
 .PHONY: bench
-bench: ## benchmarks beside rival programs (release build)
-	@scripts/setup test
+bench: ## benchmarks beside rival programs (release build); BENCH='serve --rounds 3' for some
+	@scripts/setup bench
 	@scripts/test venv
-	@scripts/bench
+	@scripts/bench $(BENCH)
 
 .PHONY: clean
 clean: ## remove what builds made inside the clone
