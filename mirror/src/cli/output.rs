@@ -1,5 +1,6 @@
 //! What is printed, and where.
 
+use std::borrow::Cow;
 use std::io::{self, Write as _};
 
 use indicatif::DecimalBytes;
@@ -45,7 +46,7 @@ impl Output {
     /// A line of data, for people; nothing with `-o json`.
     pub(super) fn line(&self, text: &str) {
         if !self.is_json() {
-            let _ = writeln!(io::stdout(), "{text}");
+            let _ = writeln!(io::stdout(), "{}", printable(text));
         }
     }
 
@@ -72,8 +73,23 @@ impl Output {
 
     /// A part of an error.
     pub(super) fn error(&self, text: &str) {
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{}", printable(text));
     }
+}
+
+/// `text` with everything escaped that a terminal would obey or hide: names
+/// come from upstream.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| {
+        let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}' | '\u{61c}');
+        c.is_control() || invisible
+    };
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if harmful(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
 }
 
 /// `449.02 MB`.

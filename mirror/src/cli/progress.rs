@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::args::ProgressMode;
-use super::output::{Output, bytes, count};
+use super::output::{Output, bytes, count, printable};
 use super::sync::summary;
 use crate::simplestreams::RelPath;
 use crate::sync::{Event, Observer};
@@ -153,7 +153,7 @@ impl Bars {
     }
 
     fn say(&self, text: &str) {
-        let _ = self.group.println(text);
+        let _ = self.group.println(printable(text));
     }
 }
 
@@ -181,7 +181,7 @@ impl Observer for Bars {
                 let bar = ProgressBar::new(*size)
                     .with_style(style("  {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12} {eta:>4} left  {wide_msg}"))
                     .with_position(*from)
-                    .with_message(path.to_string());
+                    .with_message(printable(path.as_str()).into_owned());
                 let old = files.insert((*path).clone(), self.group.insert_before(&self.total, bar));
                 if let Some(old) = old {
                     old.finish_and_clear();

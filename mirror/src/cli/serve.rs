@@ -35,11 +35,8 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
             drain: args.drain,
             ..Options::default()
         };
-        let server = Server::bind(store.clone(), options).await.map_err(|error| match error {
-            crate::serve::ServeError::Store(error) => Failure::store(doing(), &error),
-            error => {
-                Failure::new(doing(), error).hint("name a free address with --listen ADDR:PORT")
-            }
+        let server = Server::bind(store.clone(), options).await.map_err(|error| {
+            Failure::new(doing(), error).hint("name a free address with --listen ADDR:PORT")
         })?;
         let stop = Stop::new().map_err(|error| Failure::new(doing(), error))?;
         announce(&server, output);

@@ -19,6 +19,11 @@ pub(super) fn run(args: &VerifyArgs, output: &Output) -> Result<Exit, Failure> {
         .map_err(|error| Failure::keyring(&error))?
         .allow_expired(args.keyring.allow_expired_key);
     keyring.keys().map_err(|error| Failure::keyring(&error))?;
+    let cannot_repair = |error| Failure::store(format!("cannot repair {}", root.display()), &error);
+    // Held from the first look on: what a sync mends meanwhile must not be
+    // moved away for what it was before.
+    let writer = args.repair.then(|| store.writer("maas-mirror verify --repair")).transpose();
+    let writer = writer.map_err(cannot_repair)?;
     let bar = bar(output);
     let report = verify(&store, &keyring, Options { quick: args.quick }, &|done, total| {
         bar.set_length(total);
@@ -33,16 +38,10 @@ pub(super) fn run(args: &VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     }
     // Mended before anything is printed: with `-o json` a failure is printed
     // in place of the report.
-    let moved = if args.repair && !report.intact {
-        let writer = store.writer("maas-mirror verify --repair");
-        Some(writer.and_then(|writer| repair(&writer, &report)))
-    } else {
-        None
-    };
+    let writer = writer.filter(|_| !report.intact);
+    let moved = writer.map(|writer| repair(&writer, &report)).transpose().map_err(cannot_repair)?;
     show(&report, output);
     if let Some(moved) = moved {
-        let moved = moved
-            .map_err(|error| Failure::store(format!("cannot repair {}", root.display()), &error))?;
         output.line(&format!(
             "moved {} out of the way; run 'maas-mirror sync' to fetch what is missing",
             count(moved, "damaged blob")

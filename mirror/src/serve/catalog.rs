@@ -120,9 +120,11 @@ impl Catalog {
         files.map(|entry| entry.digest).collect()
     }
 
-    fn read(store: &Store, before: &Self) -> Result<Self, StoreError> {
+    /// The snapshots that can be read, and why the current one cannot, if so.
+    fn read(store: &Store, before: &Self) -> Result<(Self, Option<StoreError>), StoreError> {
         let listed = store.snapshots()?;
-        let ready = listed.iter().any(|snapshot| snapshot.current);
+        let mut ready = listed.iter().any(|snapshot| snapshot.current);
+        let mut trouble = None;
         let mut snapshots = Vec::new();
         for SnapshotRef { digest, current, .. } in listed {
             let known = before.snapshots.iter().find(|(known, _)| *known == digest);
@@ -130,17 +132,18 @@ impl Catalog {
                 Some((_, files)) => Arc::clone(files),
                 None => match store.load(&digest) {
                     Ok(snapshot) => Arc::new(index(&snapshot)),
-                    Err(error) if current => return Err(error),
                     Err(error) => {
-                        let error = error.to_string();
-                        tracing::warn!(snapshot = %digest, error, "an earlier snapshot cannot be read");
+                        if current {
+                            ready = false;
+                            trouble = Some(error);
+                        }
                         continue;
                     }
                 },
             };
             snapshots.push((digest, files));
         }
-        Ok(Self { snapshots, ready })
+        Ok((Self { snapshots, ready }, trouble))
     }
 }
 
@@ -177,24 +180,18 @@ fn system_time(time: Option<Timestamp>) -> SystemTime {
 }
 
 impl Catalogs {
-    pub(super) async fn open(store: Store) -> Result<Self, StoreError> {
-        let catalogs = Self {
+    /// What can be served of `store` now. What cannot be read is told of and
+    /// tried again: a sync, an import or the end of a copy may mend it.
+    pub(super) async fn open(store: Store) -> Arc<Self> {
+        let catalogs = Arc::new(Self {
             blobs: BlobCache::new(store.clone()),
             store,
             current: RwLock::default(),
             seen: Mutex::default(),
             trouble: RwLock::default(),
-        };
-        let (catalogs, result) = tokio::task::spawn_blocking(move || {
-            let result = catalogs.reload_if_changed();
-            (catalogs, result)
-        })
-        .await
-        .map_err(|error| StoreError::Damaged {
-            path: "index.json".into(),
-            reason: error.to_string(),
-        })?;
-        result.map(|_| catalogs)
+        });
+        catalogs.refresh().await;
+        catalogs
     }
 
     pub(super) fn current(&self) -> Arc<Catalog> {
@@ -213,11 +210,12 @@ impl Catalogs {
         let catalog = self.current();
         match catalog.snapshots.first() {
             Some((snapshot, _)) if catalog.ready => Readiness::Ready { snapshot: *snapshot },
-            _ => {
-                let trouble = self.trouble.read().unwrap_or_else(PoisonError::into_inner);
-                Readiness::Empty { reason: trouble.clone() }
-            }
+            _ => Readiness::Empty { reason: self.trouble() },
         }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What `/readyz` gives as the reason while nothing is served.
@@ -230,12 +228,22 @@ impl Catalogs {
         let this = Arc::clone(self);
         let reloaded = tokio::task::spawn_blocking(move || this.reload_if_changed()).await;
         match reloaded {
-            Ok(Ok(true)) => tracing::info!(readiness = ?self.readiness(), "serving a new snapshot"),
+            Ok(Ok(true)) => {
+                self.set_trouble(None);
+                if let Readiness::Ready { snapshot } = self.readiness() {
+                    tracing::info!(%snapshot, "serving a snapshot");
+                }
+            }
             Ok(Ok(false)) => {}
             Ok(Err(error)) => {
-                // What was served goes on being served.
-                let chain = crate::chain(&error);
-                tracing::error!(error = chain, "the store's snapshots cannot be read");
+                // What was served goes on being served. Told once, not at
+                // each look.
+                let reason = crate::chain(&error);
+                let told = Some(&reason) == self.trouble().as_ref();
+                if !told {
+                    tracing::error!(reason, "the store's snapshot cannot be read");
+                }
+                self.set_trouble(Some(reason));
             }
             Err(error) => tracing::error!(%error, "the store's snapshots cannot be read"),
         }
@@ -265,17 +273,25 @@ impl Catalogs {
         }
     }
 
-    /// Reads the snapshots where `index.json` was replaced. An error is told
-    /// once for each such file.
+    /// Reads the snapshots where `index.json` was replaced since they were last
+    /// read well.
     fn reload_if_changed(&self) -> Result<bool, StoreError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let id = index_id(&self.store);
         if id.is_some() && *seen == id {
             return Ok(false);
         }
-        *seen = id;
         let before = self.current();
-        let catalog = Catalog::read(&self.store, &before)?;
+        let (catalog, trouble) = Catalog::read(&self.store, &before)?;
+        if let Some(trouble) = trouble {
+            // The earlier snapshots are better than nothing, and no better
+            // than what is served.
+            if !before.ready {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+            }
+            return Err(trouble);
+        }
+        *seen = id;
         let listed = catalog.digests();
         self.blobs.retain(|digest| listed.contains(digest));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);

@@ -27,7 +27,10 @@ pub(super) struct Place {
 
 impl Places {
     pub(super) fn new(most: u32, most_by_address: u32) -> Self {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        // Some descriptors are for blobs, the store and a sync: they must not
+        // run out, or nothing new is taken up.
+        let spare = descriptors().saturating_sub(descriptors() / 8 + 32).max(1);
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(spare);
         let free = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { free, by_address: Arc::default(), most_by_address }
     }
@@ -63,6 +66,12 @@ impl Drop for Place {
             }
         }
     }
+}
+
+/// The descriptors that this process may have.
+pub(super) fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
 /// Lets this process have as many descriptors as it may: a connection takes

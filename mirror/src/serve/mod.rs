@@ -84,9 +84,6 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The store cannot be read.
-    #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
 }
 
 /// A server that is bound, and serves once [`Server::run`] is polled.
@@ -105,11 +102,11 @@ impl Server {
     /// [`ServeError`].
     pub async fn bind(store: Store, options: Options) -> Result<Self, ServeError> {
         limits::raise_descriptor_limit();
-        let catalogs = Catalogs::open(store).await?;
+        let catalogs = Catalogs::open(store).await;
         let failed = |source| ServeError::Bind { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, catalogs: Arc::new(catalogs), options })
+        Ok(Self { listener, address, catalogs, options })
     }
 
     /// The address, with the port that was taken.

@@ -75,13 +75,19 @@ impl Writer {
     pub fn partial(&self, digest: Digest, size: u64) -> Result<PartialBlob, StoreError> {
         let path = self.store.private("partial").join(digest.to_string());
         let failed = |source| StoreError::io("write", &path, source);
-        let file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.create(true).read(true).write(true).truncate(false);
+        let file = files::open(&mut options, &path).or_else(|error| {
+            // What stands there and is no file is nothing that we wrote.
+            match std::fs::symlink_metadata(&path) {
+                Ok(meta) if !meta.is_file() => {
+                    std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path))?;
+                    files::open(&mut options, &path)
+                }
+                _ => Err(error),
+            }
+        });
+        let file = file.map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         let mut blob = PartialBlob {
             file,
@@ -119,8 +125,7 @@ impl Writer {
                 continue;
             }
             let partial = self.store.private("partial").join(digest.to_string());
-            std::fs::write(&partial, bytes)
-                .map_err(|source| StoreError::io("write", &partial, source))?;
+            files::write_new(&partial, bytes)?;
             pending.push((partial, self.store.blob_path(&digest)));
         }
         self.sync_files(&pending)?;

@@ -1,18 +1,47 @@
 //! Files and folders, with the durability that the store needs.
 
-use std::fs::{self, DirEntry, File};
-use std::io::{self, Write as _};
+use std::fs::{self, DirEntry, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::StoreError;
 
+/// Opens a regular file for reading. Anything else that stands in its place
+/// (a pipe, on which an open would wait for ever, or a link out of the store)
+/// is an error.
+///
+/// # Errors
+/// The system's, or that it is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    open(OpenOptions::new().read(true), path)
+}
+
+/// As [`open_regular`], with other options.
+pub(super) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+}
+
+fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    fs::read(path).map_err(|source| StoreError::io("read", path, source))
+    read_whole(path).map_err(|source| StoreError::io("read", path, source))
 }
 
 /// `None` where there is no such file.
 pub(super) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    match fs::read(path) {
+    match read_whole(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StoreError::io("read", path, source)),
@@ -63,11 +92,19 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreErr
     path.parent().map_or(Ok(()), sync_dir)
 }
 
-pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let file = write_new(path, bytes)?;
+    file.sync_data().map_err(|source| StoreError::io("sync", path, source))
+}
+
+/// Writes a file of our own, in the place of whatever stands there: never
+/// through a link.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<File, StoreError> {
+    remove(path)?;
     let write = || {
-        let mut file = File::create(path)?;
+        let mut file = File::create_new(path)?;
         file.write_all(bytes)?;
-        file.sync_data()
+        Ok(file)
     };
     write().map_err(|source| StoreError::io("write", path, source))
 }

@@ -39,6 +39,7 @@ use std::path::{Path, PathBuf};
 pub use blob::{BlobError, PartialBlob};
 pub use collect::{Collected, PruneOptions};
 pub use error::StoreError;
+pub use files::open_regular;
 pub use lock::Holder;
 pub use publish::Published;
 pub use snapshot::{Content, FileRef, Snapshot, SnapshotRef, VersionKey};
@@ -129,7 +130,8 @@ impl Store {
     /// read: a name in `blobs/` exists only once its digest held.
     #[must_use]
     pub fn has_blob(&self, digest: &Digest, size: u64) -> bool {
-        fs::metadata(self.blob_path(digest)).is_ok_and(|meta| meta.is_file() && meta.len() == size)
+        fs::symlink_metadata(self.blob_path(digest))
+            .is_ok_and(|meta| meta.is_file() && meta.len() == size)
     }
 
     /// Reads a small blob (a manifest or a metadata file) and checks its
@@ -156,11 +158,11 @@ impl Store {
     /// An I/O error; also where there is no such blob.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
         let path = self.blob_path(digest);
-        File::open(&path).map_err(|source| StoreError::io("open", &path, source))
+        open_regular(&path).map_err(|source| StoreError::io("open", &path, source))
     }
 
     /// Every file in `blobs/sha256`: the digest in its name and its length.
-    /// Files whose name is no digest come back as paths.
+    /// Whatever else is there comes back as paths.
     ///
     /// # Errors
     /// An I/O error.
@@ -169,11 +171,14 @@ impl Store {
         let mut strangers = Vec::new();
         for entry in files::list(&self.root.join("blobs/sha256"))? {
             let name = entry.file_name();
+            let meta = match entry.metadata() {
+                Ok(meta) => meta,
+                // Removed since the folder was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(StoreError::io("look at", &entry.path(), source)),
+            };
             match name.to_str().and_then(|name| name.parse::<Digest>().ok()) {
-                Some(digest) if entry.path() == self.blob_path(&digest) => {
-                    let meta = entry
-                        .metadata()
-                        .map_err(|source| StoreError::io("look at", &entry.path(), source))?;
+                Some(digest) if meta.is_file() && entry.path() == self.blob_path(&digest) => {
                     blobs.insert(digest, meta.len());
                 }
                 _ => strangers.push(entry.path()),

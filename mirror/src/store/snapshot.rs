@@ -78,6 +78,9 @@ pub struct SnapshotRef {
     pub superseded: Option<String>,
 }
 
+/// The files of one manifest: of a product version, or the signed ones.
+type Group = (Option<VersionKey>, Vec<FileRef>);
+
 /// The blobs that make up a snapshot beside its files.
 pub(super) struct Encoded {
     pub(super) index: Vec<u8>,
@@ -172,36 +175,57 @@ impl Store {
                 content.updated.insert(id, time);
             }
         }
-        for descriptor in &index.manifests {
-            self.load_manifest(descriptor, &mut content)?;
+        for (key, files) in self.load_manifests(&index.manifests)? {
+            match key {
+                None => content.metadata.extend(files),
+                Some(key) => content.versions.entry(key).or_default().extend(files),
+            }
         }
         Ok(Snapshot { digest: *digest, content })
     }
 
-    fn load_manifest(
-        &self,
-        descriptor: &Descriptor,
-        content: &mut Content,
-    ) -> Result<(), StoreError> {
+    /// Reads manifests on all processors: a server starts as soon as it has
+    /// read thousands of them.
+    fn load_manifests(&self, descriptors: &[Descriptor]) -> Result<Vec<Group>, StoreError> {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let share = descriptors.len().div_ceil(threads).max(MAX_LAYERS);
+        let read = |part: &[Descriptor]| -> Result<Vec<Group>, StoreError> {
+            part.iter().map(|descriptor| self.load_manifest(descriptor)).collect()
+        };
+        std::thread::scope(|scope| {
+            let mut shares = descriptors.chunks(share);
+            let first = shares.next().unwrap_or_default();
+            let others: Vec<_> = shares.map(|part| scope.spawn(move || read(part))).collect();
+            let mut groups = read(first)?;
+            for other in others {
+                match other.join() {
+                    Ok(read) => groups.extend(read?),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Ok(groups)
+        })
+    }
+
+    fn load_manifest(&self, descriptor: &Descriptor) -> Result<Group, StoreError> {
         let path = self.blob_path(&descriptor.digest);
         let manifest: Manifest = layout::from_bytes(&path, &self.read_blob(&descriptor.digest)?)?;
         let files = manifest.layers.iter().map(|layer| {
             let title = layer.annotation(annotation::TITLE).unwrap_or_default();
-            let reason = |error: crate::simplestreams::PathError| error.to_string();
             RelPath::new(title)
                 .map(|path| FileRef { path, digest: layer.digest, size: layer.size })
-                .map_err(|error| StoreError::Damaged { path: path.clone(), reason: reason(error) })
+                .map_err(|error| StoreError::Damaged {
+                    path: path.clone(),
+                    reason: error.to_string(),
+                })
         });
         let files = files.collect::<Result<Vec<_>, _>>()?;
-        if manifest.artifact_type == METADATA {
-            content.metadata.extend(files);
-            return Ok(());
-        }
         let name = |key: &str| manifest.annotations.get(key).cloned().unwrap_or_default();
-        let key =
-            VersionKey { product: name(annotation::PRODUCT), version: name(annotation::VERSION) };
-        content.versions.entry(key).or_default().extend(files);
-        Ok(())
+        let key = (manifest.artifact_type != METADATA).then(|| VersionKey {
+            product: name(annotation::PRODUCT),
+            version: name(annotation::VERSION),
+        });
+        Ok((key, files))
     }
 
     /// The blobs that describe a snapshot, its files aside: its index, its

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Progress;
 use crate::simplestreams::{Digest, Hasher};
-use crate::store::Store;
+use crate::store::{Store, open_regular};
 
 const CHUNK: usize = 256 * 1024;
 
@@ -54,7 +54,7 @@ fn digest_of(
     buffer: &mut [u8],
     count: impl Fn(u64),
 ) -> io::Result<Digest> {
-    let mut file = std::fs::File::open(store.blob_path(digest))?;
+    let mut file = open_regular(&store.blob_path(digest))?;
     let mut hasher = Hasher::default();
     loop {
         let read = file.read(buffer)?;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::signature::Keyring;
 use crate::simplestreams::Digest;
-use crate::store::{Store, StoreError, Writer};
+use crate::store::{SnapshotRef, Store, StoreError, Writer};
 
 pub use report::{Problem, ProblemKind, Removable, Report, SignedMetadata, SnapshotReport};
 
@@ -27,8 +27,13 @@ pub struct Options {
 /// What is told while blobs are read: bytes read now, of how many.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
+/// Looks at a store that changes under it before its findings are taken as
+/// they are.
+const LOOKS: usize = 3;
+
 /// Checks everything in `store` against `keyring`. Blocks; reads blobs on all
-/// processors.
+/// processors. Needs no lock: where something does not hold and another
+/// process published meanwhile, it looks again.
 ///
 /// # Errors
 /// [`StoreError`] where the list of snapshots itself cannot be read. What does
@@ -39,14 +44,32 @@ pub fn verify(
     options: Options,
     progress: Progress<'_>,
 ) -> Result<Report, StoreError> {
+    let mut looks = 1;
+    loop {
+        let listed = store.snapshots()?;
+        let report = look(store, keyring, options, &listed, progress)?;
+        if report.intact || looks == LOOKS || store.snapshots()? == listed {
+            return Ok(report);
+        }
+        looks += 1;
+    }
+}
+
+fn look(
+    store: &Store,
+    keyring: &Keyring,
+    options: Options,
+    listed: &[SnapshotRef],
+    progress: Progress<'_>,
+) -> Result<Report, StoreError> {
     let started = jiff::Timestamp::now();
     let (held, strangers) = store.blobs()?;
     let mut problems = Vec::new();
     let mut snapshots = Vec::new();
     // What snapshots need: digest to length and a path to name it by.
     let mut needed: BTreeMap<Digest, (u64, String)> = BTreeMap::new();
-    for listed in store.snapshots()? {
-        let checked = chain::check(store, keyring, &listed, &mut needed);
+    for listed in listed {
+        let checked = chain::check(store, keyring, listed, &mut needed);
         problems.extend(checked.problems);
         snapshots.push(checked.report);
     }

@@ -1,17 +1,19 @@
 //! An open blob.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use memmap2::Mmap;
 
-use super::warm::Warmth;
+use super::warm::{Warmth, seconds};
 use crate::simplestreams::Digest;
+use crate::store::open_regular;
 
 /// Blobs up to this size are sent from memory, head and body in one write.
 const SMALL: u64 = 32 * 1024;
@@ -23,6 +25,10 @@ pub(in crate::serve) struct Blob {
     size: u64,
     file: File,
     content: Content,
+    /// Device, inode and length of the file that was opened.
+    identity: (u64, u64, u64),
+    /// When the name was last found to be that file's, in [`seconds`].
+    checked: AtomicU32,
     /// Set when the file turned out shorter than it was when it was opened.
     damaged: AtomicBool,
 }
@@ -38,8 +44,9 @@ enum Content {
 impl Blob {
     /// Opens a blob and checks its length. Blocks.
     pub(super) fn open(path: &Path, digest: Digest, size: u64) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
+        let file = open_regular(path)?;
+        let meta = file.metadata()?;
+        let length = meta.len();
         if length != size {
             let text = format!("it has {length} bytes and should have {size}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
@@ -50,7 +57,8 @@ impl Blob {
             let warmth = Warmth::new(&file, size)?;
             Content::Mapped { map: map(&file)?, warmth }
         };
-        Ok(Self { digest, size, file, content, damaged: AtomicBool::new(false) })
+        let (identity, checked) = (identity(&meta), AtomicU32::new(seconds()));
+        Ok(Self { digest, size, file, content, identity, checked, damaged: AtomicBool::new(false) })
     }
 
     pub(in crate::serve) fn digest(&self) -> Digest {
@@ -87,6 +95,21 @@ impl Blob {
         }
     }
 
+    /// Whether the store still has this very file under the blob's name: one
+    /// that was repaired has another. Looks once a second.
+    pub(super) fn is_current(&self, path: &Path) -> bool {
+        let now = seconds();
+        if self.checked.load(Ordering::Relaxed) == now {
+            return true;
+        }
+        // A name that is in use is in the kernel's cache: this asks no disk.
+        let same = std::fs::metadata(path).is_ok_and(|meta| identity(&meta) == self.identity);
+        if same {
+            self.checked.store(now, Ordering::Relaxed);
+        }
+        same
+    }
+
     pub(super) fn set_damaged(&self) {
         self.damaged.store(true, Ordering::Relaxed);
     }
@@ -94,6 +117,10 @@ impl Blob {
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
+}
+
+fn identity(meta: &Metadata) -> (u64, u64, u64) {
+    (meta.dev(), meta.ino(), meta.len())
 }
 
 /// The owner behind a [`Bytes`] that points into a mapping.

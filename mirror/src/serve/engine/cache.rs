@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lru::LruCache;
 
 use super::blob::Blob;
+use crate::serve::limits;
 use crate::simplestreams::Digest;
 use crate::store::Store;
 
-/// Blobs kept open. A mirror holds some dozens; the limit keeps well below
-/// the 1,024 descriptors that a process is given by default.
-const OPEN: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+/// Blobs kept open at the most. A mirror holds some dozens.
+const OPEN: usize = 256;
 
 /// The blobs that were asked for last, open.
 #[derive(Debug)]
@@ -23,7 +23,10 @@ pub(in crate::serve) struct BlobCache {
 
 impl BlobCache {
     pub(in crate::serve) fn new(store: Store) -> Self {
-        Self { store, open: Mutex::new(LruCache::new(OPEN)) }
+        // Most descriptors are for connections.
+        let most = (limits::descriptors() / 8).clamp(8, OPEN);
+        let most = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
+        Self { store, open: Mutex::new(LruCache::new(most)) }
     }
 
     /// The blob, from the cache or opened by a thread that may wait.
@@ -39,11 +42,12 @@ impl BlobCache {
         Ok(blob)
     }
 
-    /// The blob, if it is open and was whole when it was last read.
+    /// The blob, if it is open, was whole when it was last read, and is still
+    /// the one in the store.
     pub(in crate::serve) fn cached(&self, digest: &Digest) -> Option<Arc<Blob>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let blob = open.get(digest)?;
-        if blob.is_damaged() {
+        if blob.is_damaged() || !blob.is_current(&self.store.blob_path(digest)) {
             open.pop(digest);
             return None;
         }

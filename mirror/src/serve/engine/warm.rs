@@ -40,7 +40,7 @@ impl Warmth {
     /// trusted, or fails, means no.
     pub(super) fn is_warm(&self, chunk: usize, map: &Mmap) -> bool {
         let Some(seen) = self.seen.get(chunk) else { return false };
-        let (now, last) = (now(), seen.load(Ordering::Relaxed));
+        let (now, last) = (seconds(), seen.load(Ordering::Relaxed));
         if last != 0 && now.saturating_sub(last) < VALID_SECONDS {
             return true;
         }
@@ -54,13 +54,13 @@ impl Warmth {
     /// A chunk was read just now.
     pub(super) fn set_warm(&self, chunk: usize) {
         if let Some(seen) = self.seen.get(chunk) {
-            seen.store(now(), Ordering::Relaxed);
+            seen.store(seconds(), Ordering::Relaxed);
         }
     }
 }
 
 /// Seconds since the program first asked, plus 1.
-fn now() -> u32 {
+pub(super) fn seconds() -> u32 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u32::try_from(START.elapsed().as_secs()).unwrap_or(u32::MAX - 1) + 1
 }

@@ -150,10 +150,12 @@ fn a_body_under_way_ends_before_the_server() {
     let serving = Serving::ready(world.serve());
     let address = serving.address().to_owned();
     let (head, mut reader) = begin(&serving);
-    let mut idle = http::connect(&address).expect("connect");
+    let mut idle = BufReader::new(http::connect(&address).expect("connect"));
+    idle.get_mut().write_all(&http::head("GET", "/healthz", &[])).expect("send");
+    http::read_answer(&mut idle, false).expect("answer");
     serving.process().signal(rustix::process::Signal::TERM);
     eventually("a refused connection", || TcpStream::connect(&address).is_err());
-    // A connection without a request is closed, not waited for.
+    // A connection without another request is closed, not waited for.
     assert_eq!(idle.read(&mut [0; 10]).expect("closed"), 0);
     let answer = http::read_body(head, &mut reader, false).expect("body");
     assert!(answer.whole);
