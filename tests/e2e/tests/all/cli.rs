@@ -120,6 +120,26 @@ fn version_help_and_completions() {
 }
 
 #[test]
+fn bash_completes_verbs_and_their_options() {
+    let script = Mirror::new(["completions", "bash"]).run().expect(0).stdout;
+    // What bash does at a Tab: words, the current one, and the one before it.
+    let complete = |words: &[&str]| -> String {
+        let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+        let call = format!(
+            "{script}\nCOMP_WORDS=({}); COMP_CWORD={}; _maas__mirror maas-mirror '{last}' '{before}'; \
+             printf '%s ' \"${{COMPREPLY[@]}}\"",
+            words.join(" "),
+            words.len() - 1,
+        );
+        let run = std::process::Command::new("bash").args(["-c", &call]).output().expect("bash");
+        String::from_utf8(run.stdout).expect("text")
+    };
+    assert_eq!(complete(&["maas-mirror", "sy"]), "sync ");
+    assert_eq!(complete(&["maas-mirror", "verify", "--re"]), "--repair --report ");
+    assert_eq!(complete(&["maas-mirror", "sync", "--progress", "p"]), "plain ");
+}
+
+#[test]
 fn json_is_one_object() {
     let (world, _) = World::held();
     let json = |run: Mirror, code: i32| -> Value {
