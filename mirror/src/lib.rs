@@ -28,6 +28,11 @@ fn total(sizes: impl IntoIterator<Item = u64>) -> u64 {
     sizes.into_iter().fold(0, u64::saturating_add)
 }
 
+/// ISO 8601 in UTC, to the second: how every record and report writes a time.
+fn iso(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// An error with all its causes, `: ` between them: what a log line can hold.
 /// Each error says only its own part.
 #[must_use]

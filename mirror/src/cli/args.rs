@@ -10,17 +10,16 @@ use crate::simplestreams::{Filter, MaxVersions, Selection};
 use crate::upstream::Address;
 
 /// Mirrors MAAS boot images, verifies every byte, and serves them.
-///
-/// Every option can also be set in the environment, as MAAS_MIRROR_ and its
-/// name in capitals (MAAS_MIRROR_STORE), and in the file given by --config. A
-/// flag wins over the environment, the environment over the file.
 #[derive(Debug, Parser)]
 #[command(
     name = "maas-mirror",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 error, 3 some items failed, 4 a signature, digest, size or \
-        age does not hold, 5 refused before starting, 6 locked, 64 usage."
+    after_help = "Every option can also be set in the environment, as MAAS_MIRROR_ and its name in \
+        capitals (MAAS_MIRROR_STORE), and in the file given by --config. A flag wins over the \
+        environment, the environment over the file.\n\n\
+        Exit codes: 0 done, 1 error, 3 some items failed, 4 a signature, digest, size or age does \
+        not hold, 5 refused before starting, 6 locked, 64 usage, 130 and 143 interrupted."
 )]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -29,7 +28,9 @@ pub(super) struct Cli {
     pub(super) verb: Verb,
 }
 
+/// Under a heading of their own: clap would list them among the verb's.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub(super) struct Global {
     /// Form of what is printed on stdout
     #[arg(short, long, global = true, value_enum, default_value = "text", value_name = "FORM")]
@@ -43,7 +44,7 @@ pub(super) struct Global {
     /// Form of the log on stderr
     #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORM")]
     pub(super) log_format: Format,
-    /// How progress is shown
+    /// How progress is shown; auto: bars on a terminal, lines elsewhere
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "HOW")]
     pub(super) progress: ProgressMode,
     /// Read defaults from this TOML file
@@ -53,19 +54,15 @@ pub(super) struct Global {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    // Not doc comments: with those, clap gives each value a line of --help.
     Text,
-    /// For programs
     Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ProgressMode {
-    /// Bars on a terminal, lines elsewhere
     Auto,
-    /// A line now and then
     Plain,
-    /// Nothing
     None,
 }
 
@@ -145,7 +142,7 @@ pub(super) struct SelectionArgs {
     #[arg(long, value_name = "N", default_value_t)]
     pub(super) max_versions: MaxVersions,
     /// sstream-mirror filters, all of which must hold: arch=amd64 'release~(xenial|bionic)'
-    #[arg(value_name = "FILTER")]
+    #[arg(value_name = "FILTER", value_parser = filter)]
     pub(super) filters: Vec<Filter>,
 }
 
@@ -178,7 +175,14 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "URL")]
     pub(super) upstream: Option<Address>,
     /// Mirror again this long after the last time
-    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration, conflicts_with = "once")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "6h",
+        value_parser = duration,
+        requires = "upstream",
+        conflicts_with = "once"
+    )]
     pub(super) every: Duration,
     /// Mirror once and never again: a point-in-time mirror
     #[arg(long, requires = "upstream")]
@@ -289,9 +293,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write a duration such as 6h, 30m or 90s".to_owned())
 }
 
+/// clap prints an error without its causes: here with them.
+fn filter(text: &str) -> Result<Filter, String> {
+    text.parse::<Filter>().map_err(|error| crate::chain(&error))
+}
+
 fn listen(text: &str) -> Result<SocketAddr, String> {
-    let resolved =
+    let mut resolved =
         text.to_socket_addrs().map_err(|_| "write ADDRESS:PORT, such as 0.0.0.0:8888")?;
-    let mut resolved = resolved;
     resolved.next().ok_or_else(|| "the name has no address".to_owned())
 }

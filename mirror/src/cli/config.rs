@@ -159,6 +159,10 @@ fn values(value: &toml::Value) -> Result<Vec<OsString>, &'static str> {
 /// Says what was probably meant.
 fn unknown(key: &str, command: &Command) -> String {
     let bare = key.rsplit('.').next().unwrap_or(key);
+    let owner = command.get_subcommands().find(|verb| has_option(verb, bare));
+    if let Some(verb) = owner {
+        return format!("there is no option '{key}'; did you mean '{}.{bare}'?", verb.get_name());
+    }
     let names = std::iter::once(command).chain(command.get_subcommands());
     let longs = names.flat_map(Command::get_arguments).filter_map(Arg::get_long);
     let close = longs.max_by_key(|long| {

@@ -22,7 +22,7 @@ pub(super) fn observer(output: &Output) -> Arc<dyn Observer> {
         ProgressMode::None => {
             Arc::new(Lines { output: output.clone(), silent: true, state: Mutex::default() })
         }
-        ProgressMode::Auto if std::io::stderr().is_terminal() => Arc::new(Bars::new(output)),
+        ProgressMode::Auto if std::io::stderr().is_terminal() => Arc::new(Bars::new()),
         ProgressMode::Auto | ProgressMode::Plain => {
             Arc::new(Lines { output: output.clone(), silent: false, state: Mutex::default() })
         }
@@ -143,11 +143,10 @@ struct Bars {
 }
 
 impl Bars {
-    fn new(output: &Output) -> Self {
-        let _ = output;
+    fn new() -> Self {
         let group = MultiProgress::new();
         let total = ProgressBar::new(0).with_style(style(
-            "{bytes:>10} of {total_bytes:10} {bytes_per_sec:>12} {eta:>4} left  {wide_bar}  {msg}",
+            "{decimal_bytes:>10} of {decimal_total_bytes:10} {decimal_bytes_per_sec:>12} {eta:>4} left  {wide_bar}  {msg}",
         ));
         Self { group, total, files: Mutex::default() }
     }
@@ -179,7 +178,7 @@ impl Observer for Bars {
             }
             Event::Started { path, from, size } => {
                 let bar = ProgressBar::new(*size)
-                    .with_style(style("  {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12} {eta:>4} left  {wide_msg}"))
+                    .with_style(style("  {decimal_bytes:>10} of {decimal_total_bytes:10} {decimal_bytes_per_sec:>12} {eta:>4} left  {wide_msg}"))
                     .with_position(*from)
                     .with_message(printable(path.as_str()).into_owned());
                 let old = files.insert((*path).clone(), self.group.insert_before(&self.total, bar));
@@ -207,6 +206,9 @@ impl Observer for Bars {
 
 impl Drop for Bars {
     fn drop(&mut self) {
+        // A run that was cut short leaves some; their last line would stay.
+        let files = self.files.get_mut().unwrap_or_else(PoisonError::into_inner);
+        files.drain().for_each(|(_, bar)| bar.finish_and_clear());
         self.total.finish_and_clear();
         let _ = self.group.clear();
     }

@@ -18,18 +18,22 @@ use crate::upstream::{self, Address, RetryPolicy, Upstream};
 pub(super) fn run(args: &SyncArgs, output: &Output) -> Result<Exit, Failure> {
     let sync = build(&args.upstream, &args.keyring, &args.fetch, &args.selection)?;
     let runtime = super::runtime()?;
-    let result = runtime.block_on(async {
+    let ended = runtime.block_on(async {
         tokio::select! {
-            result = work(args, &sync, output) => result,
-            exit = interrupted() => {
-                output.error("interrupted: what was fetched is kept; run it again to go on");
-                Ok(exit)
-            }
+            result = work(args, &sync, output) => Ok(result),
+            exit = interrupted() => Err(exit),
         }
     });
     // Threads that write to the store end as soon as their queues do.
     runtime.shutdown_timeout(Duration::from_secs(5));
-    result
+    match ended {
+        Ok(result) => result,
+        // Said last: until then threads draw bars, over any other line.
+        Err(exit) => {
+            output.error("interrupted: what was fetched is kept; run it again to go on");
+            Ok(exit)
+        }
+    }
 }
 
 /// The parts of a sync, from the options that `sync` and `serve` share.

@@ -90,7 +90,7 @@ fn bar(output: &Output) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template(
-        "{bytes:>10} of {total_bytes:10} {bytes_per_sec:>12} {eta:>4} left  {wide_bar}",
+        "{decimal_bytes:>10} of {decimal_total_bytes:10} {decimal_bytes_per_sec:>12} {eta:>4} left  {wide_bar}",
     );
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

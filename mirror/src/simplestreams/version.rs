@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 /// Compares two version names; the newer is the greater.
 ///
 /// A version is `YYYYMMDD` or `YYYYMMDD.N`. Names are compared part by part
-/// between dots: two parts of digits by their number, two others as text, a part
-/// of digits before one that is not, and a name that ends first is the older. So `20210928.10` is newer than
-/// `20210928.9`, where `sstream-mirror`, which compares the names as plain
-/// strings, takes `.9`. For all names without such a change in length the two
-/// orders agree.
+/// between dots: two parts of digits by their number, two others as text, a
+/// part of digits before one that is not, and a name that ends first is the
+/// older. So `20210928.10` is newer than `20210928.9`, where `sstream-mirror`,
+/// which compares the names as plain strings, takes `.9`. For all names without
+/// such a change in length the two orders agree.
 #[must_use]
 pub fn compare_versions(a: &str, b: &str) -> Ordering {
     let mut left = a.split('.');

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::snapshot::SnapshotRef;
 use super::{StoreError, Writer, files};
 use crate::simplestreams::Digest;
+use crate::total;
 
 /// What [`Writer::prune`] may remove.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,7 @@ impl Writer {
             snapshots: expired.iter().map(|snapshot| snapshot.digest).collect(),
             blobs: garbage.len(),
             partials: 0,
-            bytes: total(garbage.values()),
+            bytes: total(garbage.values().copied()),
         })
     }
 
@@ -102,7 +103,7 @@ impl Writer {
             snapshots: expired.iter().map(|snapshot| snapshot.digest).collect(),
             blobs: garbage.len(),
             partials: partials.len(),
-            bytes: total(garbage.values().chain(partials.values())),
+            bytes: total(garbage.values().chain(partials.values()).copied()),
         })
     }
 
@@ -173,11 +174,6 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// The sum of lengths. A snapshot that somebody else wrote may list any.
-fn total<'a>(sizes: impl Iterator<Item = &'a u64>) -> u64 {
-    sizes.fold(0, |sum, size| sum.saturating_add(*size))
 }
 
 /// Whether a file was last written longer than `age` ago. A file that cannot

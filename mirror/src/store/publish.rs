@@ -42,7 +42,7 @@ impl Writer {
         if is_current {
             return Ok(Published { digest, changed: false });
         }
-        let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = crate::iso(now);
         snapshots.retain(|snapshot| snapshot.digest != digest);
         for snapshot in snapshots.iter_mut().filter(|snapshot| snapshot.current) {
             snapshot.current = false;

@@ -200,8 +200,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Spec: for every content id the newest `updated` accepted is remembered,
-    /// and older is refused.
+    /// Refuses what is older than was accepted before under this `id`, and
+    /// notes its age in `updated`.
     fn check_age(
         &self,
         id: &str,

@@ -168,17 +168,16 @@ impl Sync {
         started: jiff::Timestamp,
         result: &Result<Report, SyncError>,
     ) {
-        let iso = |time: jiff::Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let finished = iso(jiff::Timestamp::now());
+        let finished = crate::iso(jiff::Timestamp::now());
         let outcome = match result {
             Ok(report) if report.changed => Outcome::Published,
             Ok(_) => Outcome::Unchanged,
-            Err(error) => Outcome::Failed(error.to_string()),
+            Err(error) => Outcome::Failed(crate::chain(error)),
         };
         let mut record = LastSync {
             upstream: self.upstream.address().to_string(),
             selection: self.options.selection.to_string(),
-            started: iso(started),
+            started: crate::iso(started),
             succeeded: result.is_ok().then(|| finished.clone()),
             finished,
             fetched_bytes: result.as_ref().map_or(0, |report| report.fetched_bytes),
@@ -192,7 +191,10 @@ impl Sync {
             writer.record_sync(&record)
         });
         if let Ok(Err(error)) = recorded.await {
-            tracing::warn!(error = %error, "the outcome of the sync could not be written down");
+            tracing::warn!(
+                reason = crate::chain(&error),
+                "the outcome of the sync could not be written down"
+            );
         }
     }
 }

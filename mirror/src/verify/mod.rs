@@ -92,11 +92,12 @@ fn look(
     }
     problems.extend(strangers.iter().map(|path| Problem::stranger(path)));
     let unreferenced = held.iter().filter(|(digest, _)| !needed.contains_key(digest));
+    let partials = store.partials()?;
     let removable = Removable {
         unreferenced_blobs: unreferenced.clone().count(),
         unreferenced_bytes: unreferenced.map(|(_, size)| size).sum(),
-        partials: store.partials()?.len(),
-        partial_bytes: store.partials()?.values().sum(),
+        partials: partials.len(),
+        partial_bytes: partials.values().sum(),
     };
     Ok(Report::new(
         store,

@@ -128,14 +128,13 @@ impl Report {
         started: jiff::Timestamp,
         findings: Findings,
     ) -> Self {
-        let iso = |time: jiff::Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let Findings { snapshots, problems, removable, blobs, bytes } = findings;
         Self {
             schema: "maas-mirror/verify/1",
             program: concat!("maas-mirror ", env!("CARGO_PKG_VERSION")).to_owned(),
             store: store.root().display().to_string(),
-            started: iso(started),
-            finished: iso(jiff::Timestamp::now()),
+            started: crate::iso(started),
+            finished: crate::iso(jiff::Timestamp::now()),
             intact: problems.is_empty(),
             quick: options.quick,
             trusted_keys: keyring.keys().into_iter().flatten().map(|key| key.fingerprint).collect(),

@@ -91,6 +91,8 @@ fn usage_errors() {
         (&["serve", "--once"], "--upstream"),
         (&["serve", "--listen", "nowhere"], "write ADDRESS:PORT"),
         (&["serve", "--upstream", "http://h/", "--once", "--every", "1h"], "cannot be used with"),
+        (&["serve", "--every", "1h"], "--upstream <URL>"),
+        (&["sync", "arch~(("], "Opening parenthesis"),
         (&["status", "-o", "yaml"], "possible values: text, json"),
         (&["completions", "tcsh"], "possible values"),
         (&[], "Usage: maas-mirror"),
@@ -117,6 +119,26 @@ fn version_help_and_completions() {
         let script = Mirror::new(["completions", shell]).run().expect(0).stdout;
         assert!(script.contains("maas-mirror") && script.contains("upstream"), "{shell}");
     }
+}
+
+#[test]
+fn bash_completes_verbs_and_their_options() {
+    let script = Mirror::new(["completions", "bash"]).run().expect(0).stdout;
+    // What bash does at a Tab: words, the current one, and the one before it.
+    let complete = |words: &[&str]| -> String {
+        let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+        let call = format!(
+            "{script}\nCOMP_WORDS=({}); COMP_CWORD={}; _maas__mirror maas-mirror '{last}' '{before}'; \
+             printf '%s ' \"${{COMPREPLY[@]}}\"",
+            words.join(" "),
+            words.len() - 1,
+        );
+        let run = std::process::Command::new("bash").args(["-c", &call]).output().expect("bash");
+        String::from_utf8(run.stdout).expect("text")
+    };
+    assert_eq!(complete(&["maas-mirror", "sy"]), "sync ");
+    assert_eq!(complete(&["maas-mirror", "verify", "--re"]), "--repair --report ");
+    assert_eq!(complete(&["maas-mirror", "sync", "--progress", "p"]), "plain ");
 }
 
 #[test]
