@@ -255,6 +255,15 @@ pub(super) struct CompletionsArgs {
     pub(super) shell: clap_complete::Shell,
 }
 
+impl ServeArgs {
+    /// Whether anything is said of what to mirror.
+    pub(super) fn chooses(&self) -> bool {
+        let SelectionArgs { release, arch, kernel, filters, .. } = &self.selection;
+        let lists = [release.is_empty(), arch.is_empty(), kernel.is_empty(), filters.is_empty()];
+        lists.contains(&false) || !self.keyring.keyring.is_empty()
+    }
+}
+
 impl SelectionArgs {
     /// Any choice given replaces the default one; the number of versions and
     /// the bootloaders are no choice but shape it.

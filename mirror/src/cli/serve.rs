@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Format, ServeArgs};
@@ -11,7 +12,7 @@ use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::sync;
 use crate::serve::{Catalogs, Options, Server};
-use crate::store::{Outcome, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::sync::{Event, Kind, Observer, Sync, SyncError};
 
 /// The pause after a sync that failed; it doubles up to `--every`.
@@ -23,6 +24,11 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         Some(address) => Some(sync::build(address, &args.keyring, &args.fetch, &args.selection)?),
         None => None,
     };
+    if syncing.is_none() && args.chooses() {
+        tracing::warn!(
+            "images and keyrings are chosen, but without --upstream nothing is mirrored"
+        );
+    }
     let store = open(args).map_err(|error| Failure::store(doing(), &error))?;
     let runtime = super::runtime()?;
     let served = runtime.block_on(async {
@@ -105,6 +111,15 @@ impl Stop {
     }
 }
 
+/// Where the store keeps what `--once` has done.
+const ONCE: &str = "once.json";
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct PointInTime {
+    upstream: String,
+    selection: String,
+}
+
 /// Syncs beside the server.
 struct Schedule {
     sync: Sync,
@@ -138,7 +153,7 @@ impl Schedule {
                     );
                     match every {
                         Some(every) => every,
-                        None => return,
+                        None => return self.note_done().await,
                     }
                 }
                 (Err(error), every) => {
@@ -152,16 +167,28 @@ impl Schedule {
         }
     }
 
-    /// Whether an earlier run of this process made the snapshot: a restart
-    /// must not move a point-in-time mirror to another point in time.
+    /// What a point-in-time mirror is of.
+    fn point_in_time(&self) -> PointInTime {
+        PointInTime {
+            upstream: self.sync.upstream.address().to_string(),
+            selection: self.sync.options.selection.to_string(),
+        }
+    }
+
+    /// Whether an earlier run made the point-in-time mirror: a restart must
+    /// not move it to another point in time.
     fn already_done(&self) -> bool {
-        let selection = self.sync.options.selection.to_string();
-        let upstream = self.sync.upstream.address().to_string();
-        let same = self.store.last_sync().is_some_and(|last| {
-            let well = matches!(last.outcome, Outcome::Published | Outcome::Unchanged);
-            well && last.selection == selection && last.upstream == upstream
-        });
+        let same = self.store.kept(ONCE) == Some(self.point_in_time());
         same && matches!(self.store.snapshots(), Ok(all) if all.iter().any(|s| s.current))
+    }
+
+    async fn note_done(&self) {
+        let (store, done) = (self.store.clone(), self.point_in_time());
+        let keep = move || store.writer("maas-mirror serve")?.keep(ONCE, &done);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(keep).await {
+            let reason = crate::chain(&error);
+            tracing::warn!(reason, "a restart will mirror again: this mirror could not be noted");
+        }
     }
 
     fn log_failure(&self, error: &SyncError, wait: Duration) {
@@ -172,7 +199,7 @@ impl Schedule {
         if error.kind() == Kind::Locked {
             tracing::warn!(reason = chain, retry_seconds, "the sync waits for another writer");
         } else {
-            tracing::error!(%upstream, reason = chain, retry_seconds, "the sync failed; what was served is served on");
+            tracing::error!(%upstream, reason = chain, retry_seconds, "the sync failed");
         }
         if let SyncError::Items { failures, .. } = error {
             for item in failures {
@@ -208,7 +235,8 @@ impl Observer for Log {
                 "sync planned"
             ),
             Event::Retrying { path, error, pause } => {
-                let (reason, retry_seconds) = (crate::chain(error), pause.as_secs_f64());
+                let reason = crate::chain(error);
+                let retry_seconds = (pause.as_secs_f64() * 10.0).round() / 10.0;
                 tracing::warn!(%path, reason, retry_seconds, "a request failed and is tried again");
             }
             Event::Finished { path, size } => tracing::debug!(%path, bytes = size, "fetched"),

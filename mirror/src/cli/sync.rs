@@ -130,12 +130,16 @@ fn show_plan(sync: &Sync, plan: &Plan, output: &Output) {
 /// `11 items, 449.02 MB: 0 B held, 449.02 MB to fetch, 80 GB free`.
 pub(super) fn summary(plan: &Plan) -> String {
     let free = plan.free.map_or_else(String::new, |free| format!(", {} free", bytes(free)));
+    let partial = match plan.partial_bytes() {
+        0 => String::new(),
+        kept => format!(" ({} of it kept from earlier runs)", bytes(kept)),
+    };
     format!(
-        "{}, {}: {} held, {} to fetch{free}",
+        "{}, {}: {} held, {} to fetch{partial}{free}",
         count(plan.items.len(), "item"),
         bytes(plan.bytes),
         bytes(plan.held_bytes),
-        bytes(plan.fetch_bytes()),
+        bytes(plan.fetch_bytes().saturating_add(plan.partial_bytes())),
     )
 }
 

@@ -105,6 +105,12 @@ impl Plan {
         total(self.fetch.iter().map(|fetch| fetch.size.saturating_sub(fetch.partial)))
     }
 
+    /// Bytes that earlier runs left of what is to be fetched.
+    #[must_use]
+    pub fn partial_bytes(&self) -> u64 {
+        total(self.fetch.iter().map(|fetch| fetch.partial.min(fetch.size)))
+    }
+
     /// Refuses a run that would leave nothing to serve or fill the disk.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Why a file could not be fetched.
 
-use std::error::Error as _;
+use std::error::Error;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub enum FetchError {
         /// What was fetched.
         url: String,
         /// What the HTTP client says.
-        source: reqwest::Error,
+        source: TransportError,
     },
     /// Another status than 200 or 206.
     #[error("{url} answered {status}")]
@@ -88,6 +89,40 @@ pub enum FetchError {
     },
 }
 
+/// A failure below HTTP. Says the innermost cause alone ("connection refused"):
+/// the client wraps it in five layers that tell a person nothing more.
+#[derive(Debug)]
+pub struct TransportError(reqwest::Error);
+
+impl TransportError {
+    /// Whether a redirect was not followed.
+    #[must_use]
+    pub fn is_redirect(&self) -> bool {
+        self.0.is_redirect()
+    }
+
+    /// A certificate that is not trusted now is not trusted in a second either.
+    fn is_certificate(&self) -> bool {
+        self.to_string().contains("invalid peer certificate")
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cause: &dyn Error = &self.0;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        let text = cause.to_string();
+        if self.0.is_connect() && text.contains("lookup") {
+            return write!(f, "the host name cannot be resolved: {text}");
+        }
+        f.write_str(&text)
+    }
+}
+
+impl Error for TransportError {}
+
 /// A redirect that is not followed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RedirectError {
@@ -100,7 +135,7 @@ pub(super) enum RedirectError {
 impl FetchError {
     pub(super) fn transport(url: String, error: reqwest::Error) -> Self {
         // The client's own text would repeat the URL, with credentials.
-        Self::Transport { url, source: error.without_url() }
+        Self::Transport { url, source: TransportError(error.without_url()) }
     }
 
     /// Whether trying again may help: overload, a server's own fault, a
@@ -109,7 +144,7 @@ impl FetchError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Transport { source, .. } => !source.is_redirect() && !is_certificate(source),
+            Self::Transport { source, .. } => !source.is_redirect() && !source.is_certificate(),
             Self::Status { status, .. } => {
                 status.is_server_error()
                     || matches!(
@@ -133,16 +168,4 @@ impl FetchError {
             _ => None,
         }
     }
-}
-
-/// A certificate that is not trusted now is not trusted in a second either.
-fn is_certificate(error: &reqwest::Error) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if error.to_string().contains("invalid peer certificate") {
-            return true;
-        }
-        source = error.source();
-    }
-    false
 }

@@ -23,7 +23,7 @@ use reqwest::redirect::{Attempt, Policy};
 
 pub use address::{Address, AddressError};
 pub use body::Body;
-pub use error::{ConfigError, FetchError};
+pub use error::{ConfigError, FetchError, TransportError};
 pub use retry::{Backoff, RetryPolicy};
 
 use crate::simplestreams::RelPath;
