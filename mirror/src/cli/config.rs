@@ -93,8 +93,8 @@ fn with_file(mut command: Command, path: &PathBuf) -> Result<Command, Failure> {
     let wrong = |reason: String| Failure::message(doing.clone(), reason).exit(Exit::Usage);
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::new(doing.clone(), error).exit(Exit::Usage))?;
-    let table: toml::Table = toml::from_str(&text)
-        .map_err(|error| Failure::new(doing.clone(), error).exit(Exit::Usage))?;
+    let table: toml::Table =
+        toml::from_str(&text).map_err(|error| wrong(toml_error(&text, &error)))?;
     let (verbs, keys): (toml::Table, toml::Table) =
         table.into_iter().partition(|(_, value)| value.is_table());
     for (key, value) in &keys {
@@ -129,6 +129,17 @@ fn with_file(mut command: Command, path: &PathBuf) -> Result<Command, Failure> {
         }
     }
     Ok(command)
+}
+
+/// What is wrong with a file, and where: without the line itself, which may
+/// hold a password.
+fn toml_error(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = before.map_or_else(String::new, |before| {
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
+        format!(" at line {}, column {}", before.matches('\n').count() + 1, column + 1)
+    });
+    format!("{}{place}", error.message())
 }
 
 fn has_option(command: &Command, key: &str) -> bool {

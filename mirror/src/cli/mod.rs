@@ -43,6 +43,10 @@ pub fn run(args: Vec<OsString>) -> u8 {
     logging::start(&cli);
     let output = Output::new(&cli.global);
     match dispatch(cli, &output) {
+        Ok(Exit::Done) if output.is_lost() => {
+            let reason = "what was to be printed could not be written to stdout";
+            Failure::message("the output is not complete", reason).print(&output).code()
+        }
         Ok(exit) => exit.code(),
         Err(failure) => failure.print(&output).code(),
     }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::DecimalBytes;
 use serde::Serialize;
@@ -16,12 +18,20 @@ pub(super) struct Output {
     quiet: bool,
     progress: ProgressMode,
     pub(super) log_format: Format,
+    /// Shared by all copies.
+    lost: Arc<AtomicBool>,
 }
 
 impl Default for Output {
     fn default() -> Self {
         let (format, log_format) = (Format::Text, Format::Text);
-        Self { format, quiet: false, progress: ProgressMode::Auto, log_format }
+        Self {
+            format,
+            quiet: false,
+            progress: ProgressMode::Auto,
+            log_format,
+            lost: Arc::default(),
+        }
     }
 }
 
@@ -32,6 +42,7 @@ impl Output {
             quiet: global.quiet,
             progress: if global.quiet { ProgressMode::None } else { global.progress },
             log_format: global.log_format,
+            lost: Arc::default(),
         }
     }
 
@@ -46,7 +57,7 @@ impl Output {
     /// A line of data, for people; nothing with `-o json`.
     pub(super) fn line(&self, text: &str) {
         if !self.is_json() {
-            let _ = writeln!(io::stdout(), "{}", printable(text));
+            self.written(writeln!(io::stdout(), "{}", printable(text)));
         }
     }
 
@@ -62,13 +73,27 @@ impl Output {
         if self.is_json()
             && let Ok(text) = serde_json::to_string(value)
         {
-            let _ = writeln!(io::stdout(), "{text}");
+            self.written(writeln!(io::stdout(), "{text}"));
         }
     }
 
     /// Bytes as they are.
     pub(super) fn raw(&self, bytes: &[u8]) {
-        let _ = io::stdout().write_all(bytes);
+        self.written(io::stdout().write_all(bytes));
+    }
+
+    /// Notes data that was lost: on a full disk an empty report must not look
+    /// like a success. That nobody reads on is no loss.
+    fn written(&self, result: io::Result<()>) {
+        let result = result.and_then(|()| io::stdout().flush());
+        if result.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether data was lost on its way to stdout.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// A part of an error.

@@ -103,9 +103,9 @@ fn thousandths(text: &str) -> Option<u32> {
     if fraction.len() > 3 || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
-    let whole: u32 = whole.parse().ok()?;
+    let whole = whole.parse::<u32>().ok().filter(|whole| *whole <= 1)?;
     let fraction: u32 = format!("{fraction:0<3}").parse().ok()?;
-    Some((whole * 1000 + fraction).min(1000)).filter(|_| whole <= 1)
+    Some((whole * 1000 + fraction).min(1000))
 }
 
 #[cfg(test)]
@@ -138,6 +138,8 @@ mod tests {
             ("gzip;q=1, identity;q=0.5", Some("gzip")),
             ("br", None),
             ("gzip;q=nonsense", None),
+            ("gzip;q=5000000", None),
+            ("gzip;q=99999999999", None),
         ] {
             assert_eq!(chosen(accept), coding, "{accept}");
         }

@@ -73,7 +73,20 @@ impl Service {
         // until the answer ends, whatever is published.
         let catalog = self.catalogs.current();
         let Some(entry) = catalog.find(&path) else { return missing() };
-        respond::file(self.catalogs.blobs(), &self.files, &path, entry, method, headers).await
+        let blobs = self.catalogs.blobs();
+        let response = respond::file(blobs, &self.files, &path, entry, method, headers).await;
+        if response.status() != StatusCode::INTERNAL_SERVER_ERROR {
+            return response;
+        }
+        // The blob may have gone with a snapshot that was replaced just now,
+        // before we looked again.
+        self.catalogs.refresh().await;
+        match self.catalogs.current().find(&path) {
+            Some(now) if now.digest != entry.digest => {
+                respond::file(blobs, &self.files, &path, now, method, headers).await
+            }
+            _ => response,
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! GnuPG, on a thread of its own.
 
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
-use std::{fs, path::Path};
 
 use gpgme::{Context, Protocol};
 
-use super::{KeyringError, Signer, Verified, VerifyError};
+use super::{KeyringError, Signer, Verified, VerifyError, home};
 
 /// Options of every `gpg` started in a private home. `no-autostart`:
 /// verification needs no agent, and none must be left running.
@@ -148,12 +148,8 @@ fn work(
     ready: &SyncSender<Result<Vec<Key>, KeyringError>>,
     jobs: &Receiver<Job>,
 ) {
-    let home = tempfile::Builder::new().prefix("maas-mirror-keys-").tempdir();
-    let home = match home.and_then(|home| {
-        fs::write(home.path().join("gpg.conf"), GPG_CONF)?;
-        Ok(home)
-    }) {
-        Ok(home) => home,
+    let (home, _lock) = match home::make(GPG_CONF) {
+        Ok(made) => made,
         Err(error) => return drop(ready.send(Err(KeyringError::Home(error)))),
     };
     let mut context = match import(home.path(), sources) {

@@ -19,6 +19,7 @@
 
 mod engine;
 mod framing;
+mod home;
 mod keyring;
 mod memory;
 

@@ -28,6 +28,8 @@ pub use document::{Document, DocumentError, Index, IndexEntry, Item, Product, Pr
 pub use filter::{Filter, FilterError};
 pub use flatten::{FlatItem, flatten};
 pub use path::{PathError, RelPath};
-pub use select::{MaxVersions, Selected, SelectedItem, Selection, SelectionError, select};
+pub use select::{
+    MaxVersions, Selected, SelectedItem, Selection, SelectionError, parse_size, select,
+};
 pub use timestamp::{Timestamp, TimestampError};
 pub use version::compare_versions;

@@ -152,6 +152,16 @@ pub enum SelectionError {
         /// What is wrong with it.
         source: PathError,
     },
+    /// One content, two lengths: no bytes can be right for both.
+    #[error("the content {digest} is listed with different sizes: by {first} and by {second}")]
+    Sizes {
+        /// The digest.
+        digest: Digest,
+        /// The item that lists it first.
+        first: String,
+        /// The item that disagrees.
+        second: String,
+    },
     /// One path, two contents: no bytes can be right for both.
     #[error("{path} is listed twice with different digests or sizes: by {first} and by {second}")]
     Conflict {
@@ -293,15 +303,24 @@ fn verifiable(item: &FlatItem<'_>, path: &str) -> Result<SelectedItem, Selection
         sha256: need("sha256")?
             .parse()
             .map_err(|source| SelectionError::Digest { item: item.describe(), source })?,
-        size: size.trim().parse().map_err(|_| SelectionError::Size {
+        size: parse_size(&size).ok_or_else(|| SelectionError::Size {
             item: item.describe(),
             size: size.chars().take(40).collect(),
         })?,
     })
 }
 
+/// A size as metadata lists it: digits, as a number or as text.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
 fn check_conflicts(selected: &[SelectedItem]) -> Result<(), SelectionError> {
     let mut seen: HashMap<&RelPath, &SelectedItem> = HashMap::new();
+    let mut sizes: HashMap<Digest, &SelectedItem> = HashMap::new();
     let describe = |i: &SelectedItem| format!("{} of {} {}", i.item, i.product, i.version);
     for item in selected {
         let first = *seen.entry(&item.path).or_insert(item);
@@ -309,6 +328,14 @@ fn check_conflicts(selected: &[SelectedItem]) -> Result<(), SelectionError> {
             return Err(SelectionError::Conflict {
                 path: item.path.clone(),
                 first: describe(first),
+                second: describe(item),
+            });
+        }
+        let same = *sizes.entry(item.sha256).or_insert(item);
+        if same.size != item.size {
+            return Err(SelectionError::Sizes {
+                digest: item.sha256,
+                first: describe(same),
                 second: describe(item),
             });
         }

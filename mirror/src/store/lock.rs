@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{StoreError, files};
 
 /// An advisory lock (`flock`) on a file; the system lets go of it when the
 /// process ends, however it ends.
@@ -85,7 +85,7 @@ fn try_patiently(file: &File) -> Result<(), TryLockError> {
 
 /// Who holds the lock at `path`; `None` where it is free.
 pub(super) fn holder(path: &Path) -> Result<Option<Holder>, StoreError> {
-    let Ok(mut file) = File::open(path) else {
+    let Ok(mut file) = files::open_regular(path) else {
         return Ok(None);
     };
     match file.try_lock_shared() {

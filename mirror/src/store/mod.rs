@@ -35,6 +35,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use blob::{BlobError, PartialBlob};
 pub use collect::{Collected, PruneOptions};
@@ -100,7 +101,7 @@ impl Store {
         // A store that was copied without our private folder gets it back.
         files::create_dir(&self.root.join(".maas-mirror"))?;
         let lock = lock::Lock::take(&self.private("lock"), command)?;
-        // A format that was raised while we waited for nobody to write.
+        // Another process may have raised the format before we had the lock.
         self.check_format()?;
         files::create_dir(&self.private("partial"))?;
         Ok(Writer { store: self.clone(), _lock: lock })
@@ -262,8 +263,19 @@ impl Store {
 
     /// `oci-layout` is written last: until then the folder is not a store, and
     /// an interrupted start is taken up again by [`is_empty`].
+    ///
+    /// Under the lock: of two that make one store, the slower would otherwise
+    /// put its empty list of snapshots over what the faster has published.
     fn create(&self) -> Result<(), StoreError> {
-        files::create_dir(&self.root)?;
+        files::create_dir(&self.root.join(".maas-mirror"))?;
+        let _lock = match lock::Lock::take(&self.private("lock"), "maas-mirror") {
+            Ok(lock) => lock,
+            Err(locked @ StoreError::Locked { .. }) => return self.wait_until_made(locked),
+            Err(error) => return Err(error),
+        };
+        if self.check_format().is_ok() {
+            return Ok(());
+        }
         files::create_dir(&self.private("partial"))?;
         files::create_dir(&self.root.join("blobs/sha256"))?;
         files::write_atomically(&self.private("format"), format!("{FORMAT}\n").as_bytes())?;
@@ -274,6 +286,18 @@ impl Store {
             files::write_atomically(&index, &layout::to_bytes(&empty))?;
         }
         files::write_atomically(&self.root.join("oci-layout"), layout::LAYOUT.as_bytes())
+    }
+
+    /// Waits, for a moment, until the holder of the lock has made the store.
+    fn wait_until_made(&self, locked: StoreError) -> Result<(), StoreError> {
+        const TRIES: u32 = 100;
+        for _ in 0..TRIES {
+            if self.check_format().is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(locked)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -91,6 +92,40 @@ impl From<BlobError> for Stop {
     }
 }
 
+/// How fast a body comes. A server that drips bytes would otherwise hold the
+/// lock of the store for years.
+struct Pace {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    const WINDOW: Duration = Duration::from_secs(60);
+    /// 1 KiB a second: slower than any line that carries images.
+    const LEAST: usize = 60 * 1024;
+
+    fn new() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
+
+    /// Counts bytes; whether the last window had enough of them.
+    fn keeps_up(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.since.elapsed() < Self::WINDOW {
+            return true;
+        }
+        let enough = self.bytes >= Self::LEAST;
+        *self = Self::new();
+        enough
+    }
+}
+
+/// The file upstream is shorter than its metadata lists.
+async fn too_short(blob: PartialBlob) -> Result<(), Stop> {
+    // It says so, and removes what is there.
+    Ok(blocking(move || blob.finish()).await??)
+}
+
 /// Whether a server has nothing at the offset asked for (416).
 fn is_past_the_end(error: &FetchError) -> bool {
     matches!(error, FetchError::Status { status, .. } if *status == StatusCode::RANGE_NOT_SATISFIABLE)
@@ -125,35 +160,47 @@ impl Download<'_> {
     }
 
     /// Fetches what `blob` lacks, over as many connections as it takes.
+    ///
+    /// A body may end early and in good order: some proxies hand out a file in
+    /// slices. Only one that ends twice at the same byte has no more.
     async fn fill(&self, mut blob: PartialBlob) -> Result<(), Stop> {
         let Fetch { path, size, .. } = self.fetch;
         let mut backoff = self.sync.upstream.retry_policy().start();
-        let mut furthest = blob.written();
+        let (mut furthest, mut ended_at) = (blob.written(), None);
         let mut resume = Resume::default();
         self.observer.event(&Event::Started { path, from: blob.written(), size: *size });
         while blob.written() < *size {
             resume.from = blob.written();
-            let opened = self.sync.upstream.open(path, &resume, Some(*size)).await;
-            let error = match opened {
+            let error = match self.sync.upstream.open(path, &resume, Some(*size)).await {
                 Ok(body) => {
                     resume.etag = body.etag().cloned();
                     let (back, broken) = self.pump(body, blob).await?;
                     blob = back;
                     match broken {
-                        None => break,
                         Some(error) => error,
+                        None if blob.written() == *size => break,
+                        None if ended_at == Some(blob.written()) => return too_short(blob).await,
+                        None => {
+                            ended_at = Some(blob.written());
+                            continue;
+                        }
                     }
+                }
+                Err(error) if is_past_the_end(&error) && blob.written() > 0 => {
+                    // The file upstream is shorter than what is here already.
+                    if ended_at == Some(blob.written()) {
+                        return too_short(blob).await;
+                    }
+                    ended_at = Some(blob.written());
+                    let restarted = blocking(move || blob.restart().map(|()| blob)).await?;
+                    blob = restarted.map_err(SyncError::from)?;
+                    continue;
                 }
                 Err(error) => error,
             };
-            if is_past_the_end(&error) && blob.written() > 0 {
-                // The file upstream is shorter than what an earlier run kept.
-                blob = blocking(move || blob.restart().map(|()| blob))
-                    .await?
-                    .map_err(SyncError::from)?;
-                continue;
-            }
-            if blob.written() >= furthest + PROGRESS {
+            // Without ranges each try starts anew: that it got further is luck.
+            let resumed = resume.from > 0 && blob.written() > resume.from;
+            if blob.written() >= furthest + PROGRESS && (resumed || furthest == 0) {
                 furthest = blob.written();
                 backoff.progressed();
             }
@@ -193,9 +240,13 @@ impl Download<'_> {
             }
             Ok::<_, BlobError>(blob)
         });
+        let mut pace = Pace::new();
         let broken = loop {
             match body.chunk().await {
                 Ok(Some(bytes)) => {
+                    if !pace.keeps_up(bytes.len()) {
+                        break Some(body.too_slow(Pace::WINDOW));
+                    }
                     // The sink hangs up only when it has failed itself.
                     if sender.send(bytes).await.is_err() {
                         break None;

@@ -152,6 +152,7 @@ impl SyncError {
                 SelectionError::Unverifiable { .. }
                 | SelectionError::Digest { .. }
                 | SelectionError::Size { .. }
+                | SelectionError::Sizes { .. }
                 | SelectionError::Conflict { .. },
             ) => Kind::Unverified,
             Self::Items { failures, .. } => {

@@ -68,6 +68,12 @@ impl Body {
         self.response.content_length()
     }
 
+    /// The error for a body that brings next to nothing within `window`.
+    #[must_use]
+    pub fn too_slow(&self, window: Duration) -> FetchError {
+        FetchError::Drips { url: self.url.clone(), window }
+    }
+
     /// The next piece; `None` at the end. A connection that breaks before the
     /// announced end is an error.
     ///

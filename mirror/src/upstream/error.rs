@@ -79,6 +79,14 @@ pub enum FetchError {
         /// What was fetched.
         url: String,
     },
+    /// Bytes come, but next to none.
+    #[error("{url} sends next to nothing: less than 60 kB in {} seconds", window.as_secs())]
+    Drips {
+        /// What was fetched.
+        url: String,
+        /// The time in which it sent that little.
+        window: Duration,
+    },
     /// It goes on, but too slowly to end.
     #[error("{url} was not complete after {} seconds", limit.as_secs())]
     Slow {
@@ -101,9 +109,11 @@ impl TransportError {
         self.0.is_redirect()
     }
 
-    /// A certificate that is not trusted now is not trusted in a second either.
-    fn is_certificate(&self) -> bool {
-        self.to_string().contains("invalid peer certificate")
+    /// What is the same in a second: a redirect that is not followed, a scheme
+    /// that is not known, a certificate that is not trusted.
+    fn is_final(&self) -> bool {
+        let untrusted = || self.to_string().contains("invalid peer certificate");
+        self.0.is_redirect() || self.0.is_builder() || untrusted()
     }
 }
 
@@ -144,7 +154,7 @@ impl FetchError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Transport { source, .. } => !source.is_redirect() && !source.is_certificate(),
+            Self::Transport { source, .. } => !source.is_final(),
             Self::Status { status, .. } => {
                 status.is_server_error()
                     || matches!(
@@ -152,6 +162,8 @@ impl FetchError {
                         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
                     )
             }
+            // Another connection may be faster.
+            Self::Drips { .. } => true,
             Self::Html { .. }
             | Self::TooLarge { .. }
             | Self::Length { .. }

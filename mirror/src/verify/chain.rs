@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::report::{Problem, SignedMetadata, SnapshotReport};
 use crate::signature::Keyring;
-use crate::simplestreams::{Digest, Document, flatten};
+use crate::simplestreams::{Digest, Document, flatten, parse_size};
 use crate::store::{Content, FileRef, SnapshotRef, Store};
 
 /// What came of one snapshot.
@@ -13,8 +13,8 @@ pub(super) struct Checked {
     pub(super) problems: Vec<Problem>,
 }
 
-/// What signed metadata lists: path to digest and size, as it spells them.
-type Listed = HashMap<String, (String, String)>;
+/// What signed metadata lists: path to digest, as it spells it, and size.
+type Listed = HashMap<String, (String, Option<u64>)>;
 
 /// Checks one snapshot, and adds the blobs that it needs to `needed`.
 pub(super) fn check(
@@ -64,9 +64,10 @@ fn check_content(
     report.items = items.len() - content.metadata.len().min(items.len());
     let metadata_held = problems.is_empty();
     for file in content.versions.values().flatten() {
-        let (sha256, size) = (file.digest.to_string(), file.size.to_string());
+        let (sha256, size) = (file.digest.to_string(), Some(file.size));
         match listed.get(file.path.as_str()) {
-            Some((found, bytes)) if found.eq_ignore_ascii_case(&sha256) && *bytes == size => {}
+            Some((found, size_listed))
+                if found.eq_ignore_ascii_case(&sha256) && *size_listed == size => {}
             Some(_) => problems
                 .push(Problem::unlisted(file, "the signed metadata lists other content for it")),
             // Said once, of the file whose signature does not hold.
@@ -93,7 +94,7 @@ fn check_metadata(
             if let (Some(path), Some(sha256), Some(size)) =
                 (item.path(), item.get("sha256"), item.get("size"))
             {
-                listed.insert(path.to_owned(), (sha256.into_owned(), size.trim().to_owned()));
+                listed.insert(path.to_owned(), (sha256.into_owned(), parse_size(&size)));
             }
         }
     }

@@ -9,23 +9,34 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::Progress;
 use crate::simplestreams::{Digest, Hasher};
 use crate::store::{Store, open_regular};
+use crate::total;
 
 const CHUNK: usize = 256 * 1024;
 
-/// The blobs of `held` whose content is not what their name says, or cannot be
-/// read.
-pub(super) fn damaged(
+/// What is wrong with a blob.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    /// Its content is not what its name says.
+    Damaged,
+    /// It was there when the folder was read, and is not any more.
+    Gone,
+    /// The system does not let us read it: that says nothing of its content.
+    Unreadable(String),
+}
+
+/// The blobs of `held` that are not right, each with its fault.
+pub(super) fn faults(
     store: &Store,
     held: &BTreeMap<Digest, u64>,
     progress: Progress<'_>,
-) -> Vec<Digest> {
-    let total = held.values().sum();
+) -> Vec<(Digest, Fault)> {
+    let total = total(held.values().copied());
     // The largest first, so that no processor is left alone with one at the end.
     let mut queue: Vec<_> = held.iter().collect();
     queue.sort_by(|a, b| b.1.cmp(a.1));
     let next = AtomicUsize::new(0);
     let done = AtomicU64::new(0);
-    let damaged = Mutex::new(Vec::new());
+    let faults = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..threads.min(queue.len()) {
@@ -36,16 +47,21 @@ pub(super) fn damaged(
                         let before = done.fetch_add(read, Ordering::Relaxed);
                         progress(before + read, total);
                     };
-                    if !matches!(digest_of(store, digest, &mut buffer, count), Ok(found) if found == **digest) {
-                        damaged.lock().unwrap_or_else(PoisonError::into_inner).push(**digest);
-                    }
+                    let fault = match digest_of(store, digest, &mut buffer, count) {
+                        Ok(found) if found == **digest => continue,
+                        Ok(_) => Fault::Damaged,
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => Fault::Gone,
+                        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Fault::Damaged,
+                        Err(error) => Fault::Unreadable(error.to_string()),
+                    };
+                    faults.lock().unwrap_or_else(PoisonError::into_inner).push((**digest, fault));
                 }
             });
         }
     });
-    let mut damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
-    damaged.sort_unstable();
-    damaged
+    let mut faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
+    faults.sort_unstable();
+    faults
 }
 
 fn digest_of(

@@ -11,6 +11,8 @@ mod report;
 
 use std::collections::BTreeMap;
 
+use hash::Fault;
+
 use crate::signature::Keyring;
 use crate::simplestreams::Digest;
 use crate::store::{SnapshotRef, Store, StoreError, Writer};
@@ -26,6 +28,9 @@ pub struct Options {
 
 /// What is told while blobs are read: bytes read now, of how many.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
+
+const MISSING: &str = "its content is missing";
+const DAMAGED: &str = "its content is not what was signed";
 
 /// Looks at a store that changes under it before its findings are taken as
 /// they are.
@@ -75,18 +80,25 @@ fn look(
     }
     for (digest, (size, path)) in &needed {
         let detail = match held.get(digest) {
-            None => "its content is missing".to_owned(),
+            None => MISSING.to_owned(),
             Some(found) if found != size => format!("its content has {found} of {size} bytes"),
             Some(_) => continue,
         };
         problems.push(Problem::blob(*digest, path, detail));
     }
     if !options.quick {
-        for digest in hash::damaged(store, &held, progress) {
-            let known = needed.get(&digest).map_or("(in no snapshot)", |(_, path)| path);
-            let detail = "its content is not what was signed".to_owned();
-            if !problems.iter().any(|problem| problem.blob == Some(digest)) {
-                problems.push(Problem::blob(digest, known, detail));
+        for (digest, fault) in hash::faults(store, &held, progress) {
+            let known = needed.get(&digest);
+            let path = known.map_or("(in no snapshot)", |(_, path)| path);
+            if problems.iter().any(|problem| problem.blob == Some(digest)) {
+                continue;
+            }
+            match fault {
+                // Another process may prune what nothing needs.
+                Fault::Gone if known.is_none() => {}
+                Fault::Gone => problems.push(Problem::blob(digest, path, MISSING.to_owned())),
+                Fault::Damaged => problems.push(Problem::blob(digest, path, DAMAGED.to_owned())),
+                Fault::Unreadable(reason) => problems.push(Problem::unreadable(path, &reason)),
             }
         }
     }

@@ -180,6 +180,12 @@ impl Problem {
         Self { kind: ProblemKind::Blob, subject: path.to_owned(), detail, blob: Some(digest) }
     }
 
+    /// A blob that the system does not let us read: nothing to move away.
+    pub(super) fn unreadable(path: &str, reason: &str) -> Self {
+        let (subject, detail) = (path.to_owned(), format!("its content cannot be read: {reason}"));
+        Self { kind: ProblemKind::Blob, subject, detail, blob: None }
+    }
+
     pub(super) fn stranger(path: &Path) -> Self {
         Self {
             kind: ProblemKind::Stranger,

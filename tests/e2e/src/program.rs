@@ -45,6 +45,8 @@ pub struct Mirror {
     command: Command,
     /// Texts that differ from run to run, and what stands for them in messages.
     names: Vec<(String, String)>,
+    /// What takes the place of stdout.
+    full_disk: Option<File>,
 }
 
 impl Mirror {
@@ -59,13 +61,21 @@ impl Mirror {
             }
         }
         command.args(args).stdin(Stdio::null());
-        Self { command, names: Vec::new() }
+        Self { command, names: Vec::new(), full_disk: None }
     }
 
     /// Adds arguments.
     #[must_use]
     pub fn args<I: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = I>) -> Self {
         self.command.args(args);
+        self
+    }
+
+    /// Sends what it prints to a disk that is full.
+    #[must_use]
+    pub fn to_full_disk(mut self) -> Self {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+        self.full_disk = Some(full);
         self
     }
 
@@ -95,7 +105,8 @@ impl Mirror {
         // Files, not pipes: the program must never wait for a test to read.
         let stdout = tempfile::tempfile().expect("file for stdout");
         let stderr = tempfile::tempfile().expect("file for stderr");
-        self.command.stdout(stdout.try_clone().expect("stdout"));
+        let seen = stdout.try_clone().expect("stdout");
+        self.command.stdout(self.full_disk.take().unwrap_or(seen));
         self.command.stderr(stderr.try_clone().expect("stderr"));
         let child = self.command.spawn().expect("start maas-mirror");
         Running { child, stdout, stderr, names: self.names }

@@ -58,6 +58,7 @@ fn bad_file(text: &str, says: &str) {
     let run = world.sync().args(["--config".as_ref(), file.as_os_str()]).run().expect(64);
     assert!(run.stderr.starts_with("error: cannot use the configuration file "), "{}", run.stderr);
     assert!(run.stderr.contains(says), "{}", run.stderr);
+    assert!(!run.stderr.contains("s3cret"), "{}", run.stderr);
     assert!(world.server.requests().is_empty());
 }
 
@@ -69,10 +70,21 @@ fn a_configuration_file_that_is_wrong() {
         "because there is no option 'sync.storr'; did you mean 'store'?",
     );
     bad_file("[sink]\nstore = \"x\"\n", "because there is no verb 'sink'");
-    bad_file("store = ", "because TOML parse error");
+    bad_file("store = ", "at line 1, column ");
+    bad_file("quiet = true\nupstream = \"http://me:s3cret@h/\" x\n", "at line 2, column ");
     bad_file("store = 1.5\n", "because store: only texts");
     let missing = Mirror::new(["status", "--config", "/nonexistent.toml"]).run().expect(64);
     assert!(missing.stderr.contains("because No such file"), "{}", missing.stderr);
+}
+
+/// A report that is cut short by a full disk is no success.
+#[test]
+fn data_that_cannot_be_printed() {
+    let world = World::synced();
+    for args in [&["status"][..], &["list", "-o", "json"], &["list", "--files"]] {
+        let run = world.mirror(args[0]).args(&args[1..]).to_full_disk().run().expect(1);
+        assert!(run.stderr.contains("the output is not complete"), "{}", run.stderr);
+    }
 }
 
 #[test]

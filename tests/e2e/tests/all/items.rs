@@ -51,6 +51,16 @@ fn shorter_than_listed_in_chunks() {
     fails(4, "item-shorter-chunked", squashfs().shorter(7).chunked());
 }
 
+/// A proxy that hands out slices: what came is kept, and the rest is asked for.
+#[test]
+fn a_body_that_ends_early_in_good_order() {
+    let world = recovers(squashfs().shorter(70_000).chunked().times(1));
+    let asked = world.server.requests().into_iter().filter(|request| request.path == SQUASHFS);
+    let ranges: Vec<_> = asked.map(|request| request.range.unwrap_or_default()).collect();
+    assert_eq!(ranges.len(), 2, "{ranges:?}");
+    assert!(ranges[1].starts_with("bytes=") && ranges[1] != "bytes=0-", "{ranges:?}");
+}
+
 #[test]
 fn longer_than_listed_in_chunks() {
     fails(4, "item-longer-chunked", squashfs().longer(7).chunked());

@@ -191,6 +191,15 @@ fn an_item_without_size() {
 }
 
 #[test]
+fn one_content_and_two_sizes() {
+    refused_change(4, "item-two-sizes", |stream| {
+        let digest = stream.item_mut(GA, VERSION, "boot-kernel").expect("item")["sha256"].clone();
+        let item = stream.item_mut(GA, VERSION, "boot-initrd").expect("item");
+        item.insert("sha256".to_owned(), digest);
+    });
+}
+
+#[test]
 fn one_path_and_two_digests() {
     refused_change(4, "item-two-digests", |stream| {
         let item = stream.item_mut(GA, VERSION, "squashfs").expect("item");
