@@ -38,9 +38,10 @@ impl fmt::Display for Holder {
 }
 
 /// How often the lock is tried before it counts as held, and the pause between
-/// two tries: [`holder`] takes it for some microseconds to look at it.
-const TRIES: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(5);
+/// two tries, a second in all: [`holder`] takes it for some microseconds to look
+/// at it, and whoever makes a store for as long as a disk takes to sync.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Lock {
     pub(super) fn take(path: &Path, command: &str) -> Result<Self, StoreError> {

@@ -110,3 +110,27 @@ fn a_sync_beside_a_server_that_syncs() {
     eventually("the new version", || serving.get(NEW).status == 200);
     serving.stop();
 }
+
+/// Two containers of one pod start on an empty volume.
+#[test]
+fn a_store_that_several_processes_make() {
+    for _ in 0..5 {
+        let world = World::new();
+        let serve = || world.mirror("serve").args(["--listen", "127.0.0.1:0"]).spawn();
+        let mut servers: Vec<_> = (0..3).map(|_| serve()).collect();
+        let sync = world.sync().run().expect(0);
+        assert!(sync.stdout.starts_with("published snapshot "), "{}", sync.stdout);
+        for server in &mut servers {
+            eventually("the line 'listening on'", || {
+                assert!(!server.ended(), "serve ended: {}", server.stderr());
+                server.stdout().ends_with('\n')
+            });
+        }
+        // None of them put its empty list over what was published.
+        Held::by(&world).assert_stands(&world);
+        for server in servers {
+            server.signal(rustix::process::Signal::TERM);
+            server.wait().expect(0);
+        }
+    }
+}
