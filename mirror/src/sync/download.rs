@@ -162,7 +162,8 @@ impl Download<'_> {
     /// Fetches what `blob` lacks, over as many connections as it takes.
     ///
     /// A body may end early and in good order: some proxies hand out a file in
-    /// slices. Only one that ends twice at the same byte has no more.
+    /// slices. One that ends again with next to nothing more has no more: else
+    /// slices of a byte would hold the lock of the store for ever.
     async fn fill(&self, mut blob: PartialBlob) -> Result<(), Stop> {
         let Fetch { path, size, .. } = self.fetch;
         let mut backoff = self.sync.upstream.retry_policy().start();
@@ -179,7 +180,11 @@ impl Download<'_> {
                     match broken {
                         Some(error) => error,
                         None if blob.written() == *size => break,
-                        None if ended_at == Some(blob.written()) => return too_short(blob).await,
+                        None if ended_at.is_some()
+                            && blob.written() < resume.from.saturating_add(PROGRESS) =>
+                        {
+                            return too_short(blob).await;
+                        }
                         None => {
                             ended_at = Some(blob.written());
                             continue;
