@@ -23,16 +23,28 @@ pub struct FlatItem<'a> {
 /// Every item of `products`, flattened.
 pub fn flatten(products: &Products) -> impl Iterator<Item = FlatItem<'_>> {
     products.products.iter().flat_map(move |(product_name, product)| {
-        product.versions.iter().flat_map(move |(version_name, version)| {
-            version.items.iter().map(move |(item_name, item)| FlatItem {
-                products,
-                product_name,
-                product,
-                version_name,
-                version,
-                item_name,
-                item,
-            })
+        product.versions.keys().flat_map(move |version_name| {
+            flatten_version(products, product_name, product, version_name)
+        })
+    })
+}
+
+/// The items of one version, flattened; none where the product lacks it.
+pub(super) fn flatten_version<'a>(
+    products: &'a Products,
+    product_name: &'a str,
+    product: &'a Product,
+    version_name: &'a str,
+) -> impl Iterator<Item = FlatItem<'a>> {
+    product.versions.get(version_name).into_iter().flat_map(move |version| {
+        version.items.iter().map(move |(item_name, item)| FlatItem {
+            products,
+            product_name,
+            product,
+            version_name,
+            version,
+            item_name,
+            item,
         })
     })
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use super::flatten::flatten_version;
 use super::{
     Digest, DigestError, Filter, FilterError, FlatItem, PathError, Product, Products, RelPath,
     compare_versions,
@@ -201,18 +202,9 @@ fn select_product(
     selected: &mut Selected,
 ) -> Result<(), SelectionError> {
     let mut versions = Vec::new();
-    for (version_name, version) in &product.versions {
+    for version_name in product.versions.keys() {
         let mut taken = Vec::new();
-        for (item_name, item) in &version.items {
-            let flat = FlatItem {
-                products,
-                product_name,
-                product,
-                version_name,
-                version,
-                item_name,
-                item,
-            };
+        for flat in flatten_version(products, product_name, product, version_name) {
             if selection.takes(&flat)? {
                 taken.push(flat);
             }
