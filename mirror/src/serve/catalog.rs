@@ -23,31 +23,50 @@ pub(super) struct Entry {
     /// does.
     pub(super) metadata: bool,
     pub(super) modified: SystemTime,
-    /// Strong, quoted: the digest.
-    pub(super) etag: HeaderValue,
-    pub(super) repr_digest: HeaderValue,
-    pub(super) last_modified: Option<HeaderValue>,
     pub(super) content_type: HeaderValue,
+    /// Made at the first request: most files are asked for by nobody.
+    validators: OnceLock<Validators>,
     /// Made once the snapshot is taken up; of signed files alone.
     encodings: OnceLock<Vec<Encoded>>,
 }
 
-impl Entry {
-    fn new(file: &FileRef, metadata: bool, modified: SystemTime) -> Self {
+/// Headers that tell one content from another.
+#[derive(Debug)]
+pub(super) struct Validators {
+    /// Strong, quoted: the digest.
+    pub(super) etag: HeaderValue,
+    pub(super) repr_digest: HeaderValue,
+    pub(super) last_modified: Option<HeaderValue>,
+}
+
+impl Validators {
+    fn of(digest: Digest, modified: SystemTime) -> Self {
         // Hex digits and dates are always valid in headers.
         let value = |text: &str| HeaderValue::from_str(text).ok();
         let known = modified > SystemTime::UNIX_EPOCH;
+        Self {
+            etag: value(&format!("\"{digest}\"")).unwrap_or(HeaderValue::from_static("")),
+            repr_digest: coding::repr_digest(digest),
+            last_modified: known.then(|| value(&httpdate::fmt_http_date(modified))).flatten(),
+        }
+    }
+}
+
+impl Entry {
+    fn new(file: &FileRef, metadata: bool, modified: SystemTime) -> Self {
         Self {
             digest: file.digest,
             size: file.size,
             metadata,
             modified,
-            etag: value(&format!("\"{}\"", file.digest)).unwrap_or(HeaderValue::from_static("")),
-            repr_digest: coding::repr_digest(file.digest),
-            last_modified: known.then(|| value(&httpdate::fmt_http_date(modified))).flatten(),
             content_type: HeaderValue::from_static(mime::of(&file.path)),
+            validators: OnceLock::new(),
             encodings: OnceLock::new(),
         }
+    }
+
+    pub(super) fn validators(&self) -> &Validators {
+        self.validators.get_or_init(|| Validators::of(self.digest, self.modified))
     }
 
     /// The content codings that are there by now.
@@ -130,7 +149,7 @@ impl Catalog {
             let known = before.snapshots.iter().find(|(known, _)| *known == digest);
             let files = match known {
                 Some((_, files)) => Arc::clone(files),
-                None => match store.load(&digest) {
+                None => match store.listed(&digest) {
                     Ok(snapshot) => Arc::new(index(&snapshot)),
                     Err(error) => {
                         if current {
@@ -151,7 +170,8 @@ impl Catalog {
 fn index(snapshot: &Snapshot) -> Files {
     let content = &snapshot.content;
     let newest = content.updated.values().max().copied();
-    let mut files = Files::new();
+    let count = content.files().count();
+    let mut files = Files::with_capacity(count);
     for (key, items) in &content.versions {
         let modified = system_time(version_date(&key.version).or(newest));
         for file in items {

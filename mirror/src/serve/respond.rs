@@ -39,11 +39,11 @@ struct Representation<'a> {
 
 impl Representation<'_> {
     fn etag(&self) -> &HeaderValue {
-        self.encoded.map_or(&self.entry.etag, |encoded| &encoded.etag)
+        self.encoded.map_or(&self.entry.validators().etag, |encoded| &encoded.etag)
     }
 
     fn digest(&self) -> &HeaderValue {
-        self.encoded.map_or(&self.entry.repr_digest, |encoded| &encoded.digest)
+        self.encoded.map_or(&self.entry.validators().repr_digest, |encoded| &encoded.digest)
     }
 
     fn size(&self) -> u64 {
@@ -221,7 +221,7 @@ fn describe(headers: &mut HeaderMap, representation: &Representation<'_>) {
     headers.insert(ETAG, representation.etag().clone());
     headers.insert(REPR_DIGEST, representation.digest().clone());
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if let Some(modified) = &entry.last_modified {
+    if let Some(modified) = &entry.validators().last_modified {
         headers.insert(LAST_MODIFIED, modified.clone());
     }
     if let Some(encoded) = representation.encoded {

@@ -83,20 +83,31 @@ impl FromStr for Digest {
             return Err(error());
         }
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| error())?;
-            if pair.starts_with('+') {
-                return Err(error());
-            }
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| error())?;
+        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().as_chunks().0) {
+            let [high, low] = pair.map(nibble);
+            *byte = high.zip(low).map(|(high, low)| high << 4 | low).ok_or_else(error)?;
         }
         Ok(Self(bytes))
     }
 }
 
+fn nibble(digit: u8) -> Option<u8> {
+    // One hex digit is less than 16.
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // A server that starts prints tens of thousands: not digit by digit.
+        let mut text = [0; 64];
+        for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(self.0) {
+            *pair = [byte >> 4, byte & 0xf].map(hex_digit);
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 

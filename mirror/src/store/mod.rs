@@ -5,7 +5,7 @@
 //!   oci-layout
 //!   index.json              the snapshots; the newest tagged `current`
 //!   blobs/sha256/<64 hex>   immutable; a digest is checked before the name exists
-//!   .maas-mirror/           ours alone: format, lock, partial/, quarantine/, state
+//!   .maas-mirror/           ours alone: format, lock, partial/, quarantine/, listing/, state
 //! ```
 //!
 //! The order of durability, which leaves the old snapshot or the new one whole
@@ -26,6 +26,7 @@ mod collect;
 mod error;
 mod files;
 mod layout;
+mod listing;
 mod lock;
 mod publish;
 mod snapshot;

@@ -31,6 +31,7 @@ impl Writer {
         let mut snapshots = self.store.snapshots()?;
         let is_current = snapshots.iter().any(|s| s.current && s.digest == digest);
         if is_current && self.is_described(&digest) {
+            self.put_listing(digest, content)?;
             return Ok(Published { digest, changed: false });
         }
         self.check_held(content)?;
@@ -39,6 +40,7 @@ impl Writer {
         self.put_all(parts.chain([layout::EMPTY_CONFIG, index]))?;
         files::sync_dir(&self.store.root.join("blobs/sha256"))?;
         self.remember(content)?;
+        self.put_listing(digest, content)?;
         if is_current {
             return Ok(Published { digest, changed: false });
         }
@@ -60,7 +62,10 @@ impl Writer {
     pub(super) fn replace_index(&self, snapshots: &[SnapshotRef]) -> Result<(), StoreError> {
         let manifests = snapshots.iter().map(SnapshotRef::descriptor).collect();
         let index = Index::new(manifests, layout::Annotations::new());
-        files::write_atomically(&self.store.root.join("index.json"), &layout::to_bytes(&index))
+        files::write_atomically(&self.store.root.join("index.json"), &layout::to_bytes(&index))?;
+        // It is done: a listing too many costs a little space, until the next.
+        let _ = self.prune_listings(snapshots);
+        Ok(())
     }
 
     /// Whether a snapshot's description is whole.

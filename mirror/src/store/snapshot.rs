@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::layout::{self, Annotations, Descriptor, Index, Manifest, annotation};
 use super::{Store, StoreError, files};
@@ -22,7 +22,7 @@ const METADATA: &str = "application/vnd.simplestreams.metadata.v1";
 const VERSION: &str = "application/vnd.simplestreams.version.v1";
 
 /// A file of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileRef {
     /// Where it is served.
     pub path: RelPath,
@@ -33,7 +33,7 @@ pub struct FileRef {
 }
 
 /// A product and the name of one of its versions.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct VersionKey {
     /// Product id.
     pub product: String,

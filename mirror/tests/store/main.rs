@@ -12,6 +12,7 @@ mod collect;
 mod crash;
 mod hostile;
 mod layout;
+mod listing;
 mod lock;
 mod newest;
 mod open;
