@@ -132,8 +132,10 @@ impl Server {
     /// responses under way [`Options::drain`] to end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let watcher = tokio::spawn(Arc::clone(&self.catalogs).watch(self.options.poll));
+        let carer = tokio::spawn(Arc::clone(&self.catalogs).look_after_damage());
         let service = routes::Service::new(Arc::clone(&self.catalogs));
         listener::serve(self.listener, service, &self.options, shutdown, self.workers).await;
         watcher.abort();
+        carer.abort();
     }
 }

@@ -124,9 +124,10 @@ impl FileStream {
         };
         let sent = ready!(self.poll_socket(cx, send))?;
         if sent == 0 {
-            blob.set_damaged();
-            let blob = blob.digest();
-            tracing::error!(%blob, offset, "a blob ends too early: it was cut short on the disk");
+            if let Some(damaged_blobs) = blob.set_damaged() {
+                let blob = blob.digest();
+                tracing::error!(%blob, offset, damaged_blobs, "a blob was cut short on the disk");
+            }
             let text = "the file was cut short";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
         }
