@@ -14,7 +14,7 @@ use super::blob::Blob;
 use super::body::BlobBody;
 use super::damage::Damage;
 use super::inflight::InFlight;
-use super::stream::FileStream;
+use super::stream::{FileStream, is_full};
 use crate::simplestreams::Digest;
 
 /// A blob of `size` bytes, and what is in it.
@@ -89,4 +89,22 @@ async fn nothing_is_in_flight_after_the_last_byte() {
     let held = Arc::downgrade(&blob);
     assert!(answer(blob).await.ends_with(&bytes));
     assert!(held.upgrade().is_none(), "somebody still holds the blob");
+}
+
+/// The rest of a short write waits for exactly as long as this says.
+#[tokio::test]
+async fn a_socket_is_full_until_the_client_reads() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (mut client, (server, _)) = (client.expect("connect"), accepted.expect("accept"));
+    assert!(!is_full(&server));
+    let mut sent = 0;
+    while !is_full(&server) {
+        sent += server.try_write(&[0; 64 * 1024]).unwrap_or_default();
+    }
+    let mut received = vec![0; sent];
+    client.read_exact(&mut received).await.expect("read");
+    server.writable().await.expect("room");
+    assert!(!is_full(&server));
 }
