@@ -123,7 +123,7 @@ pub struct Catalogs {
 type IndexId = (u64, i64, i64, u64);
 
 impl Catalog {
-    pub(super) fn find(&self, path: &RelPath) -> Option<&Arc<Entry>> {
+    pub(super) fn find(&self, path: &str) -> Option<&Arc<Entry>> {
         self.snapshots.iter().find_map(|(_, files)| files.get(path))
     }
 
@@ -280,6 +280,11 @@ impl Catalogs {
         if let Err(error) = tokio::task::spawn_blocking(encode).await {
             tracing::error!(%error, "metadata could not be compressed");
         }
+    }
+
+    /// Moves blobs that are found damaged out of the way, for ever.
+    pub(super) async fn look_after_damage(self: Arc<Self>) {
+        self.blobs.damage().look_after(&self.store).await;
     }
 
     /// Looks at the store every `poll`, for ever.

@@ -1,18 +1,20 @@
 //! Connections: taking them, and letting them go.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Options;
 use super::engine::stream::FileStream;
-use super::limits::Places;
+use super::limits::{Place, Places};
 use super::routes::Service;
+use super::workers::Workers;
 
 /// What hyper holds of a response that the client does not take, pieces of
 /// files aside, which cost no memory.
@@ -28,6 +30,7 @@ pub(super) async fn serve(
     service: Service,
     options: &Options,
     shutdown: impl Future<Output = ()> + Send,
+    workers: Workers,
 ) {
     let mut builder = http1::Builder::new();
     builder
@@ -55,15 +58,14 @@ pub(super) async fn serve(
                     tracing::warn!(%peer, "refused: too many connections from this address");
                     continue;
                 };
-                let connection = connect(&builder, socket, service.for_connection(), options);
-                let connection = graceful.watch(connection);
-                tokio::spawn(async move {
-                    let _place = place;
-                    if let Err(error) = connection.await {
-                        // Clients vanish; that is no fault of ours.
-                        tracing::debug!(%error, "a connection broke");
-                    }
-                });
+                let connection = Connection {
+                    builder: builder.clone(),
+                    service: service.for_connection(),
+                    stall_timeout: options.stall_timeout,
+                    watcher: graceful.watcher(),
+                    place,
+                };
+                workers.spawn(move || connection.serve(socket));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
@@ -76,18 +78,43 @@ pub(super) async fn serve(
         let seconds = options.drain.as_secs();
         tracing::warn!(seconds, "some responses did not end in time and are cut");
     }
+    workers.end().await;
 }
 
-fn connect(
-    builder: &http1::Builder,
-    socket: TcpStream,
+/// What it takes to serve a connection, on whichever thread.
+struct Connection {
+    builder: http1::Builder,
     service: Service,
-    options: &Options,
-) -> http1::Connection<FileStream, Service> {
-    // Without it a small answer waits for the client's delayed ACK.
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    stall_timeout: Duration,
+    watcher: Watcher,
+    place: Place,
+}
+
+impl Connection {
+    async fn serve(self, socket: TcpStream) {
+        let _place = self.place;
+        let socket = match move_here(socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                return;
+            }
+        };
+        // Without it a small answer waits for the client's delayed ACK.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let files = Arc::clone(self.service.files());
+        let stream = FileStream::new(socket, files, self.stall_timeout);
+        let connection = self.builder.serve_connection(stream, self.service);
+        if let Err(error) = self.watcher.watch(connection).await {
+            // Clients vanish; that is no fault of ours.
+            tracing::debug!(%error, "a connection broke");
+        }
     }
-    let stream = FileStream::new(socket, Arc::clone(service.files()), options.stall_timeout);
-    builder.serve_connection(stream, service)
+}
+
+/// Registers a socket with the thread that this runs on.
+fn move_here(socket: TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(socket.into_std()?)
 }

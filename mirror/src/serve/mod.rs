@@ -3,7 +3,7 @@
 //! A request passes these steps, in this order:
 //!
 //! 1. [`listener`]: a connection with TCP_NODELAY, a deadline for its headers
-//!    and a place in the drain;
+//!    and a place in the drain, on one of the [`workers`]' threads for good;
 //! 2. [`routes`]: the path, its prefix taken off, to a file of the
 //!    [`catalog`], which a request holds to its end;
 //! 3. [`conditional`] and [`range`]: what RFC 9110 says to send of it;
@@ -23,6 +23,7 @@ mod range;
 mod reply;
 mod respond;
 mod routes;
+mod workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use tokio::net::TcpListener;
 pub use catalog::{Catalogs, Readiness};
 
 use crate::store::Store;
+use workers::Workers;
 
 /// Where the images are: MAAS's path, and the two that the old static image
 /// had, for drop-in use.
@@ -76,6 +78,9 @@ impl Default for Options {
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// The system gives us no threads.
+    #[error("cannot start threads that serve")]
+    Threads(#[source] std::io::Error),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -92,6 +97,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     catalogs: Arc<Catalogs>,
+    workers: Workers,
     options: Options,
 }
 
@@ -106,7 +112,8 @@ impl Server {
         let failed = |source| ServeError::Bind { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, catalogs, options })
+        let workers = Workers::start().map_err(ServeError::Threads)?;
+        Ok(Self { listener, address, catalogs, workers, options })
     }
 
     /// The address, with the port that was taken.
@@ -125,8 +132,10 @@ impl Server {
     /// responses under way [`Options::drain`] to end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let watcher = tokio::spawn(Arc::clone(&self.catalogs).watch(self.options.poll));
+        let carer = tokio::spawn(Arc::clone(&self.catalogs).look_after_damage());
         let service = routes::Service::new(Arc::clone(&self.catalogs));
-        listener::serve(self.listener, service, &self.options, shutdown).await;
+        listener::serve(self.listener, service, &self.options, shutdown, self.workers).await;
         watcher.abort();
+        carer.abort();
     }
 }

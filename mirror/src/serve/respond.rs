@@ -22,7 +22,6 @@ use super::engine::inflight::InFlight;
 use super::mime;
 use super::range::{self, ByteRange, Requested};
 use super::reply::Reply;
-use crate::simplestreams::RelPath;
 
 /// Items are named by version and never change; signed files do.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -67,7 +66,7 @@ enum Answer {
 pub(super) async fn file(
     blobs: &BlobCache,
     files: &Arc<InFlight>,
-    path: &RelPath,
+    path: &str,
     entry: &Entry,
     method: &Method,
     headers: &HeaderMap,
@@ -90,7 +89,7 @@ pub(super) async fn file(
         Ok(source) => send(&source, &representation, requested, method),
         Err(failure) => {
             let blob = entry.digest;
-            tracing::error!(%path, %blob, error = %failure, "a listed file cannot be served");
+            tracing::error!(path, %blob, error = %failure, "a listed file cannot be served");
             error(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read")
         }
     }

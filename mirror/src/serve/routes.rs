@@ -1,5 +1,6 @@
 //! From a request's path to what answers it.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use super::catalog::{Catalogs, Readiness};
 use super::engine::inflight::InFlight;
 use super::reply::Reply;
 use super::{PREFIXES, respond};
-use crate::simplestreams::RelPath;
 
 /// What answers the requests of one connection: files below [`PREFIXES`] by
 /// the engine, all else by axum.
@@ -48,16 +48,21 @@ impl Service {
     }
 
     async fn respond(self, request: Request<Incoming>) -> Response<Reply> {
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let response = if below(&path).is_some() {
+        // Copied only where somebody reads it.
+        let told = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| (request.method().clone(), request.uri().path().to_owned()));
+        let path = request.uri().path();
+        let response = if below(path).is_some() {
             self.file(&request).await
-        } else if matches!(path.as_str(), "/healthz" | "/readyz") {
+        } else if matches!(path, "/healthz" | "/readyz") {
             let Ok(response) = self.handlers.call(request).await;
             response.map(Reply::Handler)
         } else {
             respond::error(StatusCode::NOT_FOUND, "there is nothing here; images are at /images/")
         };
-        tracing::debug!(%method, path, status = response.status().as_u16(), "request");
+        if let Some((method, path)) = told {
+            tracing::debug!(%method, path, status = response.status().as_u16(), "request");
+        }
         response
     }
 
@@ -108,13 +113,15 @@ async fn healthz() -> &'static str {
 
 /// A verified snapshot is served.
 async fn readyz(State(catalogs): State<Arc<Catalogs>>) -> (StatusCode, Json<Value>) {
+    let damaged = catalogs.blobs().damage().count();
     match catalogs.readiness() {
         Readiness::Ready { snapshot } => {
-            (StatusCode::OK, Json(json!({ "ready": true, "snapshot": snapshot })))
+            let value = json!({ "ready": true, "snapshot": snapshot, "damaged_blobs": damaged });
+            (StatusCode::OK, Json(value))
         }
         Readiness::Empty { reason } => {
             let reason = reason.unwrap_or_else(|| "there is no snapshot yet".into());
-            let value = json!({ "ready": false, "reason": reason });
+            let value = json!({ "ready": false, "reason": reason, "damaged_blobs": damaged });
             (StatusCode::SERVICE_UNAVAILABLE, Json(value))
         }
     }
@@ -125,35 +132,42 @@ fn below(path: &str) -> Option<&str> {
     PREFIXES.iter().find_map(|prefix| path.strip_prefix(prefix))
 }
 
-/// The path below one of the prefixes; `None` where it is below none, or is
-/// no path that a mirror could hold.
-fn relative(path: &str) -> Option<RelPath> {
-    RelPath::new(percent_decode_str(below(path)?).decode_utf8().ok()?).ok()
+/// The path below one of the prefixes, its escapes read once; `None` where it
+/// is below none or no text. A catalog has nothing but checked paths, so what
+/// leads outside is not found.
+fn relative(path: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(below(path)?).decode_utf8().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simplestreams::RelPath;
 
     #[test]
     fn prefixes_come_off_and_escapes_are_read_once() {
-        let path = |text| relative(text).map(String::from);
+        let path = |text| relative(text).map(Cow::into_owned);
         assert_eq!(path("/images/streams/v1/a%3Ab.sjson"), Some("streams/v1/a:b.sjson".into()));
         assert_eq!(path("/maas/images/ephemeral-v3/daily/x"), Some("x".into()));
         assert_eq!(path("/maas/images/ephemeral-v3/stable/x"), Some("x".into()));
+        assert_eq!(path("/images/%252e%252e/x"), Some("%2e%2e/x".into()));
+        for outside in ["/", "/images", "/other/x", "/images/%ff"] {
+            assert_eq!(path(outside), None, "{outside}");
+        }
+    }
+
+    #[test]
+    fn what_a_request_may_say_and_no_catalog_can_hold() {
         for outside in [
-            "/",
-            "/images",
             "/images/",
-            "/other/x",
             "/images/../etc/passwd",
             "/images/%2e%2e/x",
             "/images//x",
             "/images/%252e%252e/x",
             "/images/%00",
-            "/images/%ff",
         ] {
-            assert_eq!(path(outside), None, "{outside}");
+            let path = relative(outside).expect("text");
+            assert!(RelPath::new(path).is_err(), "{outside}");
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::signature::Keyring;
 use crate::simplestreams::Digest;
 use crate::store::{SnapshotRef, Store, StoreError, Writer};
 
+pub use hash::is_whole;
 pub use report::{Problem, ProblemKind, Removable, Report, SignedMetadata, SnapshotReport};
 
 /// What to check.

@@ -7,12 +7,15 @@
 //! them.
 
 mod client;
+mod cold;
 mod figures;
 mod many;
+mod paced;
 mod process;
 mod rivals;
 mod serving;
 mod setup;
+mod slow_disk;
 mod start;
 mod sync;
 
@@ -53,8 +56,11 @@ enum Which {
     Serve,
     /// Start on a snapshot of 10,000 items
     Start,
-    /// Memory with 200 clients
+    /// 1,000 clients at once, beside nginx
     Many,
+    /// Small warm files while others read cold ones from a slow disk, beside
+    /// nginx; as root, for its file system
+    Cold,
 }
 
 fn main() -> std::process::ExitCode {
@@ -79,7 +85,8 @@ fn eprintln_error(error: &dyn Error) {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    let all = [Which::Sync, Which::Memory, Which::Serve, Which::Start, Which::Many];
+    process::raise_descriptor_limit()?;
+    let all = [Which::Sync, Which::Memory, Which::Serve, Which::Start, Which::Many, Which::Cold];
     let wanted = if cli.which.is_empty() { &all[..] } else { &cli.which[..] };
     let mut report = Report::default();
     for which in wanted {
@@ -88,7 +95,8 @@ fn run(cli: &Cli) -> Result<()> {
             Which::Memory => sync::memory(cli.scale * 2.0, &mut report)?,
             Which::Serve => serving::compare(cli.rounds, &mut report)?,
             Which::Start => start::measure(cli.rounds, &mut report)?,
-            Which::Many => many::measure(&mut report)?,
+            Which::Many => many::measure(cli.rounds, &mut report)?,
+            Which::Cold => cold::compare(cli.rounds, &mut report)?,
         }
     }
     report.print();

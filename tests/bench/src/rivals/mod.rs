@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 use crate::client::get_status;
-use crate::process::cpu_seconds;
+use crate::process::{cpu_seconds, peak_of_family};
 
 /// A server under measurement; ended when this is dropped.
 #[derive(Debug)]
@@ -28,6 +28,11 @@ impl Rival {
     /// Processor time of the server, all its processes together, seconds.
     pub(crate) fn cpu(&self) -> f64 {
         cpu_seconds(self.child.id())
+    }
+
+    /// Most memory that it had resident, all its processes together, MB.
+    pub(crate) fn peak_mb(&self) -> f64 {
+        peak_of_family(self.child.id())
     }
 
     /// nginx as it is usually set up for files: sendfile, a worker for each

@@ -11,6 +11,7 @@
 
 mod cli;
 mod disk;
+mod engine;
 mod http_semantics;
 mod items;
 mod json;
