@@ -31,18 +31,25 @@ fn request(address: &str, path: &str) -> Result<TcpStream> {
 /// `clients` connections that each fetch `path` once, side by side. Returns
 /// the bytes received, heads included.
 pub(crate) fn fetch_many(address: &str, path: &str, clients: usize) -> Result<u64> {
+    let streams: Vec<_> = (0..clients).map(|_| request(address, path)).collect::<Result<_>>()?;
+    Ok(drop_all(streams)?.iter().sum())
+}
+
+/// Drops what comes on all of `streams`, side by side, until each is closed by
+/// its server. Returns the bytes of each, in the order in which they ended.
+pub(crate) fn drop_all(streams: Vec<TcpStream>) -> Result<Vec<u64>> {
     const PIECE: usize = 1 << 20;
+    let clients = streams.len();
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let mut open: HashMap<RawFd, TcpStream> = HashMap::new();
-    for _ in 0..clients {
-        let stream = request(address, path)?;
+    let mut open: HashMap<RawFd, (TcpStream, u64)> = HashMap::new();
+    for stream in streams {
         stream.set_nonblocking(true)?;
         let id = stream.as_raw_fd();
         let data = epoll::EventData::new_u64(id.unsigned_abs().into());
         epoll::add(&poll, &stream, data, epoll::EventFlags::IN)?;
-        open.insert(id, stream);
+        open.insert(id, (stream, 0));
     }
-    let mut received = 0;
+    let mut received = Vec::with_capacity(clients);
     let mut scratch = vec![0_u8; PIECE];
     let mut events = Vec::with_capacity(clients);
     while !open.is_empty() {
@@ -50,15 +57,16 @@ pub(crate) fn fetch_many(address: &str, path: &str, clients: usize) -> Result<u6
         epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None)?;
         for event in &events {
             let id = RawFd::try_from(event.data.u64())?;
-            let Some(stream) = open.get(&id) else {
+            let Some((stream, count)) = open.get_mut(&id) else {
                 continue;
             };
-            match rustix::net::recv(stream, scratch.as_mut_slice(), RecvFlags::TRUNC) {
+            match rustix::net::recv(&*stream, scratch.as_mut_slice(), RecvFlags::TRUNC) {
                 Ok((_, 0)) => {
-                    epoll::delete(&poll, stream)?;
+                    epoll::delete(&poll, &*stream)?;
+                    received.push(*count);
                     open.remove(&id);
                 }
-                Ok((_, length)) => received += length as u64,
+                Ok((_, length)) => *count += length as u64,
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
