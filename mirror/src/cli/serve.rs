@@ -11,7 +11,7 @@ use super::args::{Format, ServeArgs};
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::sync;
-use crate::serve::{Catalogs, Options, Server};
+use crate::serve::{Catalogs, Options, ServeError, Server, TlsFiles};
 use crate::store::{Store, StoreError};
 use crate::sync::{Event, Kind, Observer, Sync, SyncError};
 
@@ -20,6 +20,7 @@ const RETRY: Duration = Duration::from_secs(30);
 
 pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let doing = || format!("cannot serve {}", args.store.store.display());
+    let tls = tls_files(args)?;
     let syncing = match &args.upstream {
         Some(address) => Some(sync::build(address, &args.keyring, &args.fetch, &args.selection)?),
         None => None,
@@ -34,6 +35,7 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let served = runtime.block_on(async {
         let options = Options {
             listen: args.listen,
+            tls,
             header_timeout: args.header_timeout,
             stall_timeout: args.body_timeout,
             connections: args.connections,
@@ -42,7 +44,15 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
             ..Options::default()
         };
         let server = Server::bind(store.clone(), options).await.map_err(|error| {
-            Failure::new(doing(), error).hint("name a free address with --listen ADDR:PORT")
+            let hint = match &error {
+                ServeError::Bind { .. } => "name a free address with --listen ADDR:PORT",
+                ServeError::Threads(_) => "raise the limits of processes and open files (ulimit -u, -n)",
+                ServeError::Tls(_) => {
+                    "name a certificate with --tls-cert FILE and its key with --tls-key FILE, \
+                     both PEM and readable by the user that serves"
+                }
+            };
+            Failure::new(doing(), error).hint(hint)
         })?;
         let stop = Stop::new().map_err(|error| Failure::new(doing(), error))?;
         announce(&server, output);
@@ -65,6 +75,23 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     served
 }
 
+/// Both files or none. By hand: to clap, what the configuration file says is a
+/// default, which satisfies no other option's need.
+fn tls_files(args: &ServeArgs) -> Result<Option<TlsFiles>, Failure> {
+    let missing = |given, missing| {
+        let reason = format!("{given} is given without {missing}");
+        Err(Failure::message("cannot serve over TLS", reason)
+            .hint("give both, or neither for plain HTTP")
+            .exit(Exit::Usage))
+    };
+    match (args.tls_cert.clone(), args.tls_key.clone()) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => missing("--tls-cert", "--tls-key"),
+        (None, Some(_)) => missing("--tls-key", "--tls-cert"),
+    }
+}
+
 /// A store on a read-only file system (a baked image) is served as it is; any
 /// other is made where it is not there yet, to be filled while it is served.
 fn open(args: &ServeArgs) -> Result<Store, StoreError> {
@@ -79,7 +106,7 @@ fn open(args: &ServeArgs) -> Result<Store, StoreError> {
 /// The line that tells scripts where the server is; with `--log-format json`
 /// as JSON.
 fn announce(server: &Server, output: &Output) {
-    let url = format!("http://{}", server.address());
+    let url = format!("{}://{}", server.scheme(), server.address());
     let line = match output.log_format {
         Format::Text => format!("listening on {url}"),
         Format::Json => serde_json::json!({ "event": "listening", "url": url }).to_string(),

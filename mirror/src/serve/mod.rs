@@ -7,7 +7,8 @@
 //! 2. [`routes`]: the path, its prefix taken off, to a file of the
 //!    [`catalog`], which a request holds to its end;
 //! 3. [`conditional`] and [`range`]: what RFC 9110 says to send of it;
-//! 4. [`engine`]: the bytes, from the page cache to the socket without a copy.
+//! 4. [`engine`]: the bytes, from the page cache to the socket without a copy, or
+//!    by way of [`tls`].
 //!
 //! What is served changes only when the store's `index.json` does: see
 //! [`catalog::Catalogs`]. Knows nothing of the command line.
@@ -23,6 +24,7 @@ mod range;
 mod reply;
 mod respond;
 mod routes;
+mod tls;
 mod workers;
 
 use std::net::SocketAddr;
@@ -32,8 +34,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 pub use catalog::{Catalogs, Readiness};
+pub use tls::{Files as TlsFiles, PairError, PairProblem};
 
 use crate::store::Store;
+use listener::Connections;
 use workers::Workers;
 
 /// Where the images are: MAAS's path, and the two that the old static image
@@ -46,7 +50,10 @@ pub const PREFIXES: [&str; 3] =
 pub struct Options {
     /// Where to listen; port 0 takes any free one.
     pub listen: SocketAddr,
-    /// How long a client may take to send a request's headers.
+    /// Certificate and key for TLS; without, plain HTTP is served.
+    pub tls: Option<TlsFiles>,
+    /// How long a client may take to send a request's headers, and over TLS to
+    /// shake hands before that.
     pub header_timeout: Duration,
     /// How long a client may take nothing of a response.
     pub stall_timeout: Duration,
@@ -65,6 +72,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8888)),
+            tls: None,
             header_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(120),
             connections: 16_384,
@@ -89,6 +97,9 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Certificate and key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] PairError),
 }
 
 /// A server that is bound, and serves once [`Server::run`] is polled.
@@ -96,6 +107,7 @@ pub enum ServeError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    pair: Option<Arc<tls::Pair>>,
     catalogs: Arc<Catalogs>,
     workers: Workers,
     options: Options,
@@ -108,18 +120,28 @@ impl Server {
     /// [`ServeError`].
     pub async fn bind(store: Store, options: Options) -> Result<Self, ServeError> {
         limits::raise_descriptor_limit();
+        let pair = match &options.tls {
+            Some(files) => Some(tls::Pair::open(files.clone()).await?),
+            None => None,
+        };
         let catalogs = Catalogs::open(store).await;
         let failed = |source| ServeError::Bind { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let workers = Workers::start().map_err(ServeError::Threads)?;
-        Ok(Self { listener, address, catalogs, workers, options })
+        Ok(Self { listener, address, pair, catalogs, workers, options })
     }
 
     /// The address, with the port that was taken.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// `https` where TLS is on, `http` elsewhere.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.pair.is_some() { "https" } else { "http" }
     }
 
     /// What is served, to be told of a publish in this process.
@@ -134,8 +156,13 @@ impl Server {
         let watcher = tokio::spawn(Arc::clone(&self.catalogs).watch(self.options.poll));
         let carer = tokio::spawn(Arc::clone(&self.catalogs).look_after_damage());
         let service = routes::Service::new(Arc::clone(&self.catalogs));
-        listener::serve(self.listener, service, &self.options, shutdown, self.workers).await;
+        let pairs = self.pair.clone().map(|pair| tokio::spawn(pair.watch()));
+        let connections = Connections::new(service, self.pair, self.workers, &self.options);
+        listener::serve(self.listener, connections, &self.options, shutdown).await;
         watcher.abort();
         carer.abort();
+        if let Some(pairs) = pairs {
+            pairs.abort();
+        }
     }
 }

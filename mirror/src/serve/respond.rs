@@ -18,6 +18,7 @@ use super::conditional::{self, Condition};
 use super::engine::blob::Blob;
 use super::engine::body::BlobBody;
 use super::engine::cache::BlobCache;
+use super::engine::copied::CopiedBody;
 use super::engine::inflight::InFlight;
 use super::mime;
 use super::range::{self, ByteRange, Requested};
@@ -135,6 +136,9 @@ impl Source {
             Self::Memory(bytes) => {
                 let place = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
                 Reply::Memory(place.map(|(start, end)| bytes.slice(start..end)))
+            }
+            Self::Blob(blob, files) if files.copies() && blob.is_large() => {
+                Reply::Copied(CopiedBody::new(Arc::clone(blob), range.start..range.end))
             }
             Self::Blob(blob, files) => {
                 let (blob, files) = (Arc::clone(blob), Arc::clone(files));

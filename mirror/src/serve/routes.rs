@@ -43,6 +43,11 @@ impl Service {
         Self { files: Arc::default(), ..self.clone() }
     }
 
+    /// The same, for a connection that encrypts what it sends.
+    pub(super) fn for_tls_connection(&self) -> Self {
+        Self { files: Arc::new(InFlight::copying()), ..self.clone() }
+    }
+
     pub(super) fn files(&self) -> &Arc<InFlight> {
         &self.files
     }

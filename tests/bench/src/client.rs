@@ -36,21 +36,27 @@ fn request(address: &str, path: &str, range: Option<&str>) -> Result<TcpStream> 
 /// `clients` connections that each fetch `path` once, side by side. Returns
 /// the bytes received, heads included.
 pub(crate) fn fetch_many(address: &str, path: &str, clients: usize) -> Result<u64> {
+    let streams = (0..clients).map(|_| request(address, path, None));
+    Ok(drop_all(streams.collect::<Result<_>>()?)?.iter().sum())
+}
+
+/// Drops what comes on all of `streams`, side by side, until each is closed by
+/// its server. Returns the bytes of each, in the order in which they ended.
+pub(crate) fn drop_all(streams: Vec<TcpStream>) -> Result<Vec<u64>> {
     let mut drain = Drain::new()?;
-    for _ in 0..clients {
-        drain.add(address, path, None)?;
-    }
-    let mut received = 0;
+    streams.into_iter().try_for_each(|stream| drain.add_stream(stream))?;
     while !drain.is_done() {
-        received += drain.receive(None)?;
+        drain.receive(None)?;
     }
-    Ok(received)
+    Ok(drain.ended)
 }
 
 /// Connections whose answers are dropped as they come.
 pub(crate) struct Drain {
     poll: OwnedFd,
-    open: HashMap<RawFd, TcpStream>,
+    /// With the bytes that came.
+    open: HashMap<RawFd, (TcpStream, u64)>,
+    ended: Vec<u64>,
     events: Vec<epoll::Event>,
     scratch: Vec<u8>,
 }
@@ -61,6 +67,7 @@ impl Drain {
         Ok(Self {
             poll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             open: HashMap::new(),
+            ended: Vec::new(),
             events: Vec::with_capacity(1024),
             scratch: vec![0; PIECE],
         })
@@ -68,12 +75,15 @@ impl Drain {
 
     /// Asks for `path`, or for a range of it, on one more connection.
     pub(crate) fn add(&mut self, address: &str, path: &str, range: Option<&str>) -> Result<()> {
-        let stream = request(address, path, range)?;
+        self.add_stream(request(address, path, range)?)
+    }
+
+    fn add_stream(&mut self, stream: TcpStream) -> Result<()> {
         stream.set_nonblocking(true)?;
         let id = stream.as_raw_fd();
         let data = epoll::EventData::new_u64(id.unsigned_abs().into());
         epoll::add(&self.poll, &stream, data, epoll::EventFlags::IN)?;
-        self.open.insert(id, stream);
+        self.open.insert(id, (stream, 0));
         Ok(())
     }
 
@@ -92,15 +102,19 @@ impl Drain {
         let mut received = 0;
         for event in &self.events {
             let id = RawFd::try_from(event.data.u64())?;
-            let Some(stream) = self.open.get(&id) else {
+            let Some((stream, count)) = self.open.get_mut(&id) else {
                 continue;
             };
-            match rustix::net::recv(stream, self.scratch.as_mut_slice(), RecvFlags::TRUNC) {
+            match rustix::net::recv(&*stream, self.scratch.as_mut_slice(), RecvFlags::TRUNC) {
                 Ok((_, 0)) => {
-                    epoll::delete(&self.poll, stream)?;
+                    epoll::delete(&self.poll, &*stream)?;
+                    self.ended.push(*count);
                     self.open.remove(&id);
                 }
-                Ok((_, length)) => received += length as u64,
+                Ok((_, length)) => {
+                    *count += length as u64;
+                    received += length as u64;
+                }
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

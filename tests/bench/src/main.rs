@@ -18,6 +18,7 @@ mod setup;
 mod slow_disk;
 mod start;
 mod sync;
+mod tls;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ enum Which {
     Memory,
     /// Large and small files, beside nginx, apache, ServeDir and a bare loop
     Serve,
+    /// A large file over TLS, beside nginx
+    Tls,
     /// Start on a snapshot of 10,000 items
     Start,
     /// 1,000 clients at once, beside nginx
@@ -86,14 +89,15 @@ fn eprintln_error(error: &dyn Error) {
 
 fn run(cli: &Cli) -> Result<()> {
     process::raise_descriptor_limit()?;
-    let all = [Which::Sync, Which::Memory, Which::Serve, Which::Start, Which::Many, Which::Cold];
-    let wanted = if cli.which.is_empty() { &all[..] } else { &cli.which[..] };
+    let all = Which::value_variants();
+    let wanted = if cli.which.is_empty() { all } else { &cli.which[..] };
     let mut report = Report::default();
     for which in wanted {
         match which {
             Which::Sync => sync::compare(cli.rounds, cli.scale, &mut report)?,
             Which::Memory => sync::memory(cli.scale * 2.0, &mut report)?,
             Which::Serve => serving::compare(cli.rounds, &mut report)?,
+            Which::Tls => tls::compare(cli.rounds, &mut report)?,
             Which::Start => start::measure(cli.rounds, &mut report)?,
             Which::Many => many::measure(cli.rounds, &mut report)?,
             Which::Cold => cold::compare(cli.rounds, &mut report)?,

@@ -98,6 +98,11 @@ impl Blob {
         self.size
     }
 
+    /// Whether its content is not in memory.
+    pub(in crate::serve) fn is_large(&self) -> bool {
+        matches!(self.content, Content::Mapped { .. })
+    }
+
     pub(super) fn file(&self) -> &File {
         &self.file
     }

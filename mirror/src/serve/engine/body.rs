@@ -22,7 +22,8 @@ const PIECE: u64 = 8 * CHUNK;
 
 /// Cold reads at a time, over all clients: enough to keep a disk busy, few
 /// enough that a slow one does not take every blocking thread.
-static COLD_READS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(32)));
+pub(super) static COLD_READS: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(32)));
 
 /// Streams a range of a blob: exactly its bytes, or an error.
 #[derive(Debug)]

@@ -38,6 +38,16 @@ impl Rival {
     /// nginx as it is usually set up for files: sendfile, a worker for each
     /// processor, no access log.
     pub(crate) fn nginx(root: &Path) -> Result<Self> {
+        Self::nginx_with(root, None)
+    }
+
+    /// The same, over TLS where there are certificate and key.
+    pub(crate) fn nginx_with(root: &Path, tls: Option<(&Path, &Path)>) -> Result<Self> {
+        let (ssl, pair) = tls.map_or_else(Default::default, |(cert, key)| {
+            let (cert, key) = (cert.display(), key.display());
+            let pair = format!("ssl_certificate {cert}; ssl_certificate_key {key};");
+            (" ssl", pair + " ssl_protocols TLSv1.2 TLSv1.3;")
+        });
         let (folder, port) = (folder()?, free_port()?);
         let place = folder.path().display();
         let config = format!(
@@ -46,7 +56,7 @@ impl Rival {
              http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;\n\
              client_body_temp_path {place}; proxy_temp_path {place}; fastcgi_temp_path {place};\n\
              uwsgi_temp_path {place}; scgi_temp_path {place};\n\
-             server {{ listen 127.0.0.1:{port} backlog=4096; location /images/ {{ alias {}/; }} }} }}\n",
+             server {{ listen 127.0.0.1:{port}{ssl} backlog=4096; {pair} location /images/ {{ alias {}/; }} }} }}\n",
             root.display()
         );
         let path = folder.path().join("nginx.conf");
@@ -106,8 +116,16 @@ impl Rival {
 
     /// Ourselves.
     pub(crate) fn maas_mirror(store: &Path) -> Result<Self> {
+        Self::maas_mirror_with(store, None)
+    }
+
+    /// Ourselves, over TLS where there are certificate and key.
+    pub(crate) fn maas_mirror_with(store: &Path, tls: Option<(&Path, &Path)>) -> Result<Self> {
         let mut command = Command::new(crate::process::maas_mirror()?);
         command.args(["serve", "-q", "--listen", "127.0.0.1:0", "--store"]).arg(store);
+        if let Some((cert, key)) = tls {
+            command.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key);
+        }
         let port = |line: &str| line.trim().rsplit(':').next()?.parse().ok();
         Self::announced("maas-mirror", command, folder()?, port)
     }

@@ -23,4 +23,5 @@ mod serve;
 mod serve_sync;
 mod signals;
 mod signatures;
+mod tls;
 mod verify;
