@@ -44,6 +44,12 @@ pub enum Event<'a> {
         /// Bytes in all.
         size: u64,
     },
+    /// The bytes that are there of an item are about to be thrown away: it
+    /// starts at its first byte again.
+    Restarting {
+        /// The item.
+        path: &'a RelPath,
+    },
     /// Bytes of an item are on disk.
     Progress {
         /// The item.

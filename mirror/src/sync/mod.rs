@@ -129,6 +129,7 @@ impl Sync {
         // From here the plan says it all; large streams are large here.
         metadata.remember(self, writer)?;
         let (content, files) = (plan.content.clone(), metadata.files);
+        let joined = plan.joined.clone();
         drop(metadata.products);
         download::all(self, writer, &plan, observer).await?;
 
@@ -136,6 +137,7 @@ impl Sync {
         let writer = Arc::clone(writer);
         let (published, collected) = blocking(move || {
             writer.put_all(files.iter().map(|file| file.bytes.as_slice()))?;
+            writer.remember_joined(&joined)?;
             let now = jiff::Timestamp::now();
             let published = writer.publish(&content, now)?;
             // The new snapshot is served by now: what cannot be removed is no
