@@ -50,6 +50,11 @@ impl Entry {
         }
     }
 
+    /// An item, by the name of its version.
+    pub(super) fn of_item(file: &FileRef, version: &str) -> Self {
+        Self::new(file, false, system_time(version_date(version)))
+    }
+
     /// The content codings that are there by now.
     pub(super) fn encodings(&self) -> &[Encoded] {
         self.encodings.get().map_or(&[], Vec::as_slice)
@@ -106,6 +111,23 @@ type IndexId = (u64, i64, i64, u64);
 impl Catalog {
     pub(super) fn find(&self, path: &RelPath) -> Option<&Arc<Entry>> {
         self.snapshots.iter().find_map(|(_, files)| files.get(path))
+    }
+
+    /// The snapshots, the current one first.
+    pub(super) fn snapshots(&self) -> impl Iterator<Item = &Digest> {
+        self.snapshots.iter().map(|(snapshot, _)| snapshot)
+    }
+
+    /// The signed files of each snapshot, in the order of their paths.
+    pub(super) fn signed_files(&self) -> Vec<(Digest, Vec<(RelPath, Digest)>)> {
+        let signed = |files: &Files| {
+            let signed = files.iter().filter(|(_, entry)| entry.metadata);
+            let mut signed: Vec<_> =
+                signed.map(|(path, entry)| (path.clone(), entry.digest)).collect();
+            signed.sort();
+            signed
+        };
+        self.snapshots.iter().map(|(snapshot, files)| (*snapshot, signed(files))).collect()
     }
 
     /// The signed files of the current snapshot.

@@ -9,6 +9,9 @@
 //! 3. [`conditional`] and [`range`]: what RFC 9110 says to send of it;
 //! 4. [`engine`]: the bytes, from the page cache to the socket without a copy.
 //!
+//! What is listed and not held goes another way at step 2: [`listing`] knows
+//! that it is listed, and [`pull`] fetches it, if that is asked for.
+//!
 //! What is served changes only when the store's `index.json` does: see
 //! [`catalog::Catalogs`]. Knows nothing of the command line.
 
@@ -18,7 +21,9 @@ mod conditional;
 mod engine;
 mod limits;
 mod listener;
+mod listing;
 mod mime;
+mod pull;
 mod range;
 mod reply;
 mod respond;
@@ -29,10 +34,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 pub use catalog::{Catalogs, Readiness};
+pub use pull::{Pulls, Source};
 
 use crate::store::Store;
+use listing::Listings;
 
 /// Where the images are: MAAS's path, and the two that the old static image
 /// had, for drop-in use.
@@ -57,6 +65,8 @@ pub struct Options {
     /// How often the store is looked at for a new snapshot, which another
     /// process may have published.
     pub poll: Duration,
+    /// Where to pull what is listed and not held; `None`: that is 404.
+    pub pull: Option<Source>,
 }
 
 impl Default for Options {
@@ -69,6 +79,7 @@ impl Default for Options {
             connections_by_address: 2_048,
             drain: Duration::from_secs(30),
             poll: Duration::from_secs(1),
+            pull: None,
         }
     }
 }
@@ -92,6 +103,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     catalogs: Arc<Catalogs>,
+    listings: Arc<Listings>,
+    pulls: Option<Arc<Pulls>>,
     options: Options,
 }
 
@@ -102,11 +115,16 @@ impl Server {
     /// [`ServeError`].
     pub async fn bind(store: Store, options: Options) -> Result<Self, ServeError> {
         limits::raise_descriptor_limit();
-        let catalogs = Catalogs::open(store).await;
+        let catalogs = Catalogs::open(store.clone()).await;
         let failed = |source| ServeError::Bind { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, catalogs, options })
+        let source = options.pull.clone();
+        let keyring = source.as_ref().map(|source| Arc::clone(&source.keyring));
+        let listings = Arc::new(Listings::new(store.clone(), keyring));
+        let pulls = source
+            .map(|source| Pulls::new(source, store, Arc::clone(&catalogs), Arc::clone(&listings)));
+        Ok(Self { listener, address, catalogs, listings, pulls, options })
     }
 
     /// The address, with the port that was taken.
@@ -121,12 +139,25 @@ impl Server {
         Arc::clone(&self.catalogs)
     }
 
+    /// What is pulled through, if anything is: to be [finished](Pulls::finish)
+    /// at the very end.
+    #[must_use]
+    pub fn pulls(&self) -> Option<Arc<Pulls>> {
+        self.pulls.clone()
+    }
+
     /// Serves until `shutdown` ends; then takes no more connections and gives
     /// responses under way [`Options::drain`] to end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let watcher = tokio::spawn(Arc::clone(&self.catalogs).watch(self.options.poll));
-        let service = routes::Service::new(Arc::clone(&self.catalogs));
+        let poll = self.options.poll;
+        // Dropped, and so ended, with this call.
+        let mut beside = JoinSet::new();
+        beside.spawn(Arc::clone(&self.catalogs).watch(poll));
+        if let Some(pulls) = &self.pulls {
+            beside.spawn(Arc::clone(pulls).keep_listed(poll));
+            beside.spawn(Arc::clone(pulls).keep_joined());
+        }
+        let service = routes::Service::new(self.catalogs, self.listings, self.pulls);
         listener::serve(self.listener, service, &self.options, shutdown).await;
-        watcher.abort();
     }
 }

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::catalog::{Catalogs, Readiness};
+use super::catalog::{Catalog, Catalogs, Readiness};
 use super::engine::inflight::InFlight;
+use super::listing::Listings;
+use super::pull::{Begun, Pulls};
 use super::reply::Reply;
 use super::{PREFIXES, respond};
 use crate::simplestreams::RelPath;
@@ -27,15 +29,23 @@ pub(super) struct Service {
     catalogs: Arc<Catalogs>,
     handlers: TowerToHyperService<Router>,
     files: Arc<InFlight>,
+    listings: Arc<Listings>,
+    /// `None`: what is not held is not there.
+    pulls: Option<Arc<Pulls>>,
 }
 
 impl Service {
-    pub(super) fn new(catalogs: Arc<Catalogs>) -> Self {
+    pub(super) fn new(
+        catalogs: Arc<Catalogs>,
+        listings: Arc<Listings>,
+        pulls: Option<Arc<Pulls>>,
+    ) -> Self {
         let handlers = Router::new()
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .with_state(Arc::clone(&catalogs));
-        Self { catalogs, handlers: TowerToHyperService::new(handlers), files: Arc::default() }
+        let (handlers, files) = (TowerToHyperService::new(handlers), Arc::default());
+        Self { catalogs, handlers, files, listings, pulls }
     }
 
     /// The same, for a connection of its own.
@@ -63,16 +73,16 @@ impl Service {
 
     async fn file(&self, request: &Request<Incoming>) -> Response<Reply> {
         let (method, headers) = (request.method(), request.headers());
-        let missing =
-            || respond::error(StatusCode::NOT_FOUND, "this mirror does not hold the file");
-        let Some(path) = relative(request.uri().path()) else { return missing() };
+        let Some(path) = relative(request.uri().path()) else { return not_listed() };
         if !matches!(*method, Method::GET | Method::HEAD) {
             return respond::other_method(method);
         }
         // One catalog for the whole request: what it lists stays reachable
         // until the answer ends, whatever is published.
         let catalog = self.catalogs.current();
-        let Some(entry) = catalog.find(&path) else { return missing() };
+        let Some(entry) = catalog.find(&path) else {
+            return self.unheld(&catalog, &path, method, headers).await;
+        };
         let blobs = self.catalogs.blobs();
         let response = respond::file(blobs, &self.files, &path, entry, method, headers).await;
         if response.status() != StatusCode::INTERNAL_SERVER_ERROR {
@@ -88,6 +98,42 @@ impl Service {
             _ => response,
         }
     }
+
+    /// A path that no snapshot holds.
+    async fn unheld(
+        &self,
+        catalog: &Arc<Catalog>,
+        path: &RelPath,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Response<Reply> {
+        let listing = self.listings.of(catalog).await;
+        let Some(listed) = listing.find(path) else { return not_listed() };
+        let (entry, blobs) = (listed.entry(path), self.catalogs.blobs());
+        let held = || respond::file(blobs, &self.files, path, &entry, method, headers);
+        // Held under another path, or pulled and not joined yet.
+        if blobs.get(entry.digest, entry.size).await.is_ok() {
+            if let Some(pulls) = &self.pulls {
+                pulls.note(path, &listed);
+            }
+            return held().await;
+        }
+        let Some(pulls) = &self.pulls else {
+            let reason = "the metadata lists the file, and this mirror does not hold it";
+            return respond::coded_error(StatusCode::NOT_FOUND, "not-mirrored", reason);
+        };
+        respond::unheld(&entry, method, headers, async || match pulls.begin(path, &listed).await {
+            Ok(Begun::Arriving(pull)) => Ok(pull),
+            Ok(Begun::Held) => Err(held().await),
+            Err(failure) => Err(respond::pull_error(failure)),
+        })
+        .await
+    }
+}
+
+fn not_listed() -> Response<Reply> {
+    let reason = "no metadata that this mirror holds lists the file";
+    respond::coded_error(StatusCode::NOT_FOUND, "not-listed", reason)
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {

@@ -32,7 +32,7 @@ pub enum Claim {
     /// Somebody else writes it now.
     Busy,
     /// It is the caller's to write.
-    Ours(PartialBlob),
+    Ours(Box<PartialBlob>),
 }
 
 /// Names looked at again before a file that is replaced all the time counts as
@@ -56,7 +56,7 @@ impl Store {
             blob.discard()?;
             return Ok(Claim::Held);
         }
-        Ok(Claim::Ours(blob))
+        Ok(Claim::Ours(Box::new(blob)))
     }
 
     /// Opens what there is of a blob that is being written, to read along.

@@ -212,7 +212,7 @@ impl Download<'_> {
             });
             match claimed.await?.map_err(SyncError::from)? {
                 (Claim::Held, _) => return Ok(None),
-                (Claim::Ours(blob), _) => return Ok(Some(blob)),
+                (Claim::Ours(blob), _) => return Ok(Some(*blob)),
                 (Claim::Busy, there) if patience.lasts(there) => {
                     tokio::time::sleep(Patience::PAUSE).await;
                 }
@@ -280,6 +280,10 @@ impl Download<'_> {
                 backoff.progressed();
             }
             let Some(pause) = backoff.next(&error) else {
+                if blob.written() == 0 {
+                    // Nothing to go on from: no trace either.
+                    blocking(move || blob.discard()).await?.map_err(SyncError::from)?;
+                }
                 return Err(Stop::Item(error.into()));
             };
             self.observer.event(&Event::Retrying { path, error: &error, pause });

@@ -21,9 +21,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub(crate) use download::{Download, Stop};
 pub use error::{ItemError, ItemFailure, Kind, MetadataError, SyncError};
 pub use event::{Event, Observer, Silent};
 pub use metadata::Limits;
+pub(crate) use metadata::remembered;
+pub(crate) use plan::Fetch;
 pub use plan::{Plan, PlannedItem};
 
 use crate::signature::Keyring;
