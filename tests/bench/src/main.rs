@@ -10,6 +10,7 @@ mod client;
 mod figures;
 mod many;
 mod process;
+mod pull;
 mod rivals;
 mod serving;
 mod setup;
@@ -55,6 +56,8 @@ enum Which {
     Start,
     /// Memory with 200 clients
     Many,
+    /// Items that are not held: the first byte, and 50 clients at once
+    Pull,
 }
 
 fn main() -> std::process::ExitCode {
@@ -79,7 +82,7 @@ fn eprintln_error(error: &dyn Error) {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    let all = [Which::Sync, Which::Memory, Which::Serve, Which::Start, Which::Many];
+    let all = [Which::Sync, Which::Memory, Which::Serve, Which::Start, Which::Many, Which::Pull];
     let wanted = if cli.which.is_empty() { &all[..] } else { &cli.which[..] };
     let mut report = Report::default();
     for which in wanted {
@@ -89,6 +92,7 @@ fn run(cli: &Cli) -> Result<()> {
             Which::Serve => serving::compare(cli.rounds, &mut report)?,
             Which::Start => start::measure(cli.rounds, &mut report)?,
             Which::Many => many::measure(&mut report)?,
+            Which::Pull => pull::measure(cli.rounds, &mut report)?,
         }
     }
     report.print();
