@@ -60,7 +60,7 @@ pub(super) struct Listing {
 
 /// How long a listing with holes is used before it is read again: GnuPG may
 /// have failed for a reason that passes.
-const AGAIN: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(300);
 
 impl Listing {
     /// The item at `path`, by the current snapshot or else by earlier ones.

@@ -95,6 +95,10 @@ impl Service {
             Some(now) if now.digest != entry.digest => {
                 respond::file(blobs, &self.files, &path, now, method, headers).await
             }
+            // A blob that was quarantined, or is cut short, can be had again.
+            _ if self.pulls.is_some() && !entry.metadata => {
+                self.unheld(&catalog, &path, method, headers).await
+            }
             _ => response,
         }
     }

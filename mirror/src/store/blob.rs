@@ -192,6 +192,15 @@ impl PartialBlob {
     /// # Errors
     /// [`BlobError::TooShort`], [`BlobError::Mismatch`] or an I/O error.
     pub fn finish(self) -> Result<(), BlobError> {
+        self.finish_then(|| {})
+    }
+
+    /// [`PartialBlob::finish`]; calls `verified` as soon as the digest holds,
+    /// and does not let those who read along wait for the disk.
+    ///
+    /// # Errors
+    /// As [`PartialBlob::finish`].
+    pub fn finish_then(self, verified: impl FnOnce()) -> Result<(), BlobError> {
         if self.written != self.size {
             files::remove(&self.path)?;
             return Err(BlobError::TooShort { got: self.written, size: self.size });
@@ -201,6 +210,7 @@ impl PartialBlob {
             files::remove(&self.path)?;
             return Err(BlobError::Mismatch { expected: self.digest, actual });
         }
+        verified();
         self.file.sync_data().map_err(|source| StoreError::io("sync", &self.path, source))?;
         let named = claim::is_named(&self.file, &self.path);
         if !named.map_err(|source| StoreError::io("look at", &self.path, source))? {

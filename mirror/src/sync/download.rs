@@ -174,8 +174,8 @@ pub(crate) struct Download<'a> {
     pub(crate) upstream: &'a Upstream,
     pub(crate) store: &'a Store,
     pub(crate) fetch: &'a Fetch,
-    /// Told of [`Event::Started`], [`Event::Restarting`], [`Event::Progress`]
-    /// and [`Event::Retrying`].
+    /// Told of [`Event::Started`], [`Event::Restarting`], [`Event::Progress`],
+    /// [`Event::Retrying`] and [`Event::Whole`].
     pub(crate) observer: &'a Arc<dyn Observer>,
 }
 
@@ -289,7 +289,9 @@ impl Download<'_> {
             self.observer.event(&Event::Retrying { path, error: &error, pause });
             tokio::time::sleep(pause).await;
         }
-        Ok(blocking(move || blob.finish()).await??)
+        let (observer, path) = (Arc::clone(self.observer), path.clone());
+        let verified = move || observer.event(&Event::Whole { path: &path });
+        Ok(blocking(move || blob.finish_then(verified)).await??)
     }
 
     /// Moves a body into the blob: the network is read here, and a thread of

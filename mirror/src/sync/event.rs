@@ -66,6 +66,11 @@ pub enum Event<'a> {
         /// The pause before the next try.
         pause: Duration,
     },
+    /// All bytes of an item are there, and their digest holds.
+    Whole {
+        /// The item.
+        path: &'a RelPath,
+    },
     /// An item is held.
     Finished {
         /// The item.

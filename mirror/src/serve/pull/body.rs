@@ -85,12 +85,12 @@ impl Reader {
     async fn next(&mut self) -> io::Result<Bytes> {
         loop {
             let now = self.progress.borrow_and_update().clone();
-            if matches!(now.end, Some(Err(_))) {
+            self.check_pass(now.pass)?;
+            // What is whole is right, even where it could then not be kept.
+            if now.end.is_some() && !now.whole {
                 return Err(io::Error::other("the item could not be pulled"));
             }
-            self.check_pass(now.pass)?;
-            let held = now.end.is_some();
-            let ready = if held { self.range.end } else { now.available.min(self.until) };
+            let ready = if now.whole { self.range.end } else { now.available.min(self.until) };
             if self.range.start >= ready {
                 let changed = self.progress.changed().await;
                 changed.map_err(|_| io::Error::other("the pull is gone"))?;

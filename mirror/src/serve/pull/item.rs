@@ -6,16 +6,19 @@
 //! - `pass` changes before any byte of an earlier pass is thrown away, and a
 //!   body looks at it again after it has read: what it read while `pass` stood
 //!   still is of that pass;
-//! - the end is `Ok` only once the digest of the pass has held.
+//! - `whole` only once the digest of the pass has held, and `end` is `Ok` only
+//!   after that.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::PullError;
-use crate::simplestreams::Digest;
+use crate::serve::listing::Listed;
+use crate::simplestreams::{Digest, RelPath};
 use crate::store::Store;
 use crate::sync::{Event, Observer};
 
@@ -26,6 +29,8 @@ pub(in crate::serve) struct Pull {
     digest: Digest,
     size: u64,
     progress: watch::Sender<Progress>,
+    /// The paths under which it was asked for.
+    paths: Mutex<BTreeMap<RelPath, Listed>>,
 }
 
 /// How far it is.
@@ -39,12 +44,26 @@ pub(super) struct Progress {
     pub(super) available: u64,
     /// Whether upstream has given any.
     flowing: bool,
+    /// Whether the digest of this pass has held.
+    pub(super) whole: bool,
     pub(super) end: Option<Result<(), PullError>>,
 }
 
 impl Pull {
     pub(super) fn new(store: Store, digest: Digest, size: u64) -> Self {
-        Self { store, digest, size, progress: watch::Sender::default() }
+        Self { store, digest, size, progress: watch::Sender::default(), paths: Mutex::default() }
+    }
+
+    pub(super) fn asked_for(&self, path: &RelPath, listed: &Listed) {
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        if !paths.contains_key(path) {
+            paths.insert(path.clone(), listed.clone());
+        }
+    }
+
+    /// The paths under which it was asked for, and what lists them.
+    pub(super) fn paths(&self) -> BTreeMap<RelPath, Listed> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn digest(&self) -> Digest {
@@ -65,16 +84,24 @@ impl Pull {
         progress.file.as_ref().map_or(0, |_| self.size.saturating_sub(progress.available))
     }
 
-    /// Waits until upstream gives bytes, or, with `whole`, until the end.
-    /// Returns whether the item is held.
+    /// Waits until upstream gives bytes, or, with `whole`, until the end; so
+    /// too where all is there and is only being put on the disk. Returns
+    /// whether the item is held.
     pub(super) async fn begun(&self, whole: bool) -> Result<bool, PullError> {
         let mut progress = self.watch();
-        let begun = progress.wait_for(|now| now.end.is_some() || (now.flowing && !whole)).await;
+        let arriving = |now: &Progress| now.flowing && !now.whole && !whole;
+        let begun = progress.wait_for(|now| now.end.is_some() || arriving(now)).await;
         // Fails only where the sender is gone, which this value holds.
         match begun.map_err(|_| PullError::Store)?.end {
             Some(result) => result.map(|()| true),
             None => Ok(false),
         }
+    }
+
+    /// Waits for the end where all is there and is only being put on the disk.
+    pub(super) async fn kept(&self) {
+        let mut progress = self.watch();
+        let _ = progress.wait_for(|now| now.end.is_some() || !now.whole).await;
     }
 
     pub(super) fn end(&self, result: Result<(), PullError>) {
@@ -105,6 +132,7 @@ impl Observer for Pull {
                 now.available = *done;
                 now.flowing = true;
             }),
+            Event::Whole { .. } => self.progress.send_modify(|now| now.whole = true),
             Event::Retrying { path, error, pause } => {
                 let reason = crate::chain(*error);
                 let retry_seconds = (pause.as_secs_f64() * 10.0).round() / 10.0;

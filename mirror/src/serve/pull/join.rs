@@ -27,6 +27,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// The pause before another try, most often because a sync holds the lock.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// How long the disk may take, at the end, to take what clients have already.
+const SYNCED: Duration = Duration::from_secs(10);
+
 /// Items that wait. More are found again when they are asked for.
 const MOST: usize = 10_000;
 
@@ -131,6 +134,11 @@ impl Pulls {
     /// Publishes what was pulled and has not joined yet, before the end.
     pub async fn finish(&self) {
         const TRIES: u32 = 3;
+        let active: Vec<_> = self.active().values().cloned().collect();
+        let kept = futures_util::future::join_all(active.iter().map(|pull| pull.kept()));
+        if tokio::time::timeout(SYNCED, kept).await.is_err() {
+            tracing::warn!("pulled items are not on the disk yet and are fetched again");
+        }
         for _ in 0..TRIES {
             if self.joins.waiting().items.is_empty() || !matches!(self.join().await, Tried::Moved) {
                 return;

@@ -138,6 +138,7 @@ impl Pulls {
     ) -> Result<Arc<Pull>, PullError> {
         let mut active = self.active();
         if let Some(pull) = active.get(&listed.digest) {
+            pull.asked_for(path, listed);
             return Ok(Arc::clone(pull));
         }
         if let Some((when, error)) = self.failed().get(&listed.digest)
@@ -149,6 +150,7 @@ impl Pulls {
             return Err(PullError::Busy);
         }
         let pull = Arc::new(Pull::new(self.store.clone(), listed.digest, listed.size));
+        pull.asked_for(path, listed);
         active.insert(listed.digest, Arc::clone(&pull));
         drop(active);
         // A task of its own: clients come and go.
@@ -224,7 +226,6 @@ impl Ending {
         let result = self.pulls.fetch(&self.pull, &path, &listed).await;
         if result.is_ok() {
             tracing::info!(%path, bytes = listed.size, "pulled an item");
-            self.pulls.note(&path, &listed);
         }
         self.end(result);
     }
@@ -235,7 +236,11 @@ impl Ending {
         if let Err(error) = &result {
             self.pulls.failed().put(digest, (Instant::now(), *error));
         }
+        // Under its other paths too; no more are added once it is not active.
         self.pulls.active().remove(&digest);
+        if result.is_ok() {
+            self.pull.paths().iter().for_each(|(path, listed)| self.pulls.note(path, listed));
+        }
         self.pull.end(result);
         self.ended = true;
     }

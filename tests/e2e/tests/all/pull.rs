@@ -411,6 +411,78 @@ fn upstream_is_gone() {
 }
 
 #[test]
+fn upstream_is_silent() {
+    let (world, _) = world();
+    let serving = Serving::ready(pull(&world).args(["--stall-timeout", "1s"]));
+    world.server.fault(Fault::on(SQUASHFS).stall_after(0));
+    let answer = serving.get(URL);
+    assert_eq!((answer.status, code(&answer)), (504, "upstream-timeout".to_owned()));
+    serving.stop();
+}
+
+/// 256 items are under way or wait; who asks for more is told to come again.
+#[test]
+fn more_items_than_are_fetched_at_once() {
+    let world = World::of(&StreamSpec::items(600));
+    world.sync().args(["ftype=manifest"]).run().expect(0);
+    let serving = pulling(&world);
+    let gate = Gate::new();
+    world.server.fault(Fault::on("*").hold_after(0, &gate));
+    let items = world.stream.item_paths().into_iter().filter(|path| !path.contains("manifest"));
+    // Each content once.
+    let items: std::collections::BTreeMap<_, _> =
+        items.map(|path| (world.stream.items[&path].sha256(), path)).collect();
+    world.server.clear_log();
+    let clients: Vec<_> = items
+        .into_values()
+        .take(300)
+        .map(|path| {
+            let address = serving.address().to_owned();
+            spawn(move || http::request(&address, "GET", &format!("/images/{path}"), &[]))
+        })
+        .collect();
+    assert_eq!(clients.len(), 300);
+    eventually("the answers to those over the limit", || {
+        clients.iter().filter(|client| client.is_finished()).count() == 300 - 256
+    });
+    gate.open();
+    let answers: Vec<_> =
+        clients.into_iter().map(|client| client.join().expect("client").expect("answer")).collect();
+    let (given, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status == 200);
+    assert_eq!((given.len(), refused.len()), (256, 44));
+    assert!(given.iter().all(|answer| answer.whole));
+    assert!(refused.iter().all(|answer| answer.status == 503 && code(answer) == "busy"));
+    assert!(world.server.peak_in_flight() <= 4, "downloads at a time");
+    serving.stop();
+    world.verify().run().expect(0);
+}
+
+/// A blob that a snapshot names and that is gone, or damaged, is fetched again.
+#[test]
+fn a_blob_that_is_gone_is_pulled() {
+    let world = World::synced();
+    let bytes = world.stream.content(SQUASHFS).expect("content");
+    let blob = world.store().join("blobs/sha256").join(digest(&world));
+    let serving = Serving::ready(world.serve_and_sync().args(["--pull-through", "--every", "1h"]));
+    eventually("the first sync", || serving.process().stderr().contains("synced"));
+    world.server.clear_log();
+    std::fs::write(&blob, &bytes[..1000]).expect("write");
+    assert!(serving.get(URL).body == bytes);
+    // It is put in its place after the last byte has left.
+    eventually("the blob", || {
+        std::fs::metadata(&blob).is_ok_and(|meta| meta.len() == bytes.len() as u64)
+    });
+    std::fs::remove_file(&blob).expect("remove");
+    eventually("the look at the blob", || {
+        assert!(serving.get(URL).body == bytes, "{}", serving.process().stderr());
+        requests(&world) == 2
+    });
+    assert!(serving.get(URL).body == bytes);
+    stop_and_check(&world, serving, &bytes);
+}
+
+#[test]
 fn clients_that_vanish_leave_the_item() {
     let (world, bytes) = world();
     let serving = pulling(&world);
@@ -584,8 +656,7 @@ fn a_sync_under_way_stops_no_pull() {
     let sync = world.sync().args(["--release", "xenial"]).spawn();
     assert!(world.server.wait_for("xenial/amd64/20211015/squashfs", 1, PATIENCE));
     assert!(serving.get(URL).body == bytes);
-    let blob = digest(&world);
-    assert!(blobs_in(&world.store()).contains(&blob));
+    eventually("the blob", || blobs_in(&world.store()).contains(&digest(&world)));
     // What both want is fetched by one of them: the sync has it, the pull waits.
     let address = serving.address().to_owned();
     gate.open();
