@@ -192,3 +192,128 @@ impl Body for ArrivingBody {
         SizeHint::with_exact(self.left)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::serve::pull::PullError;
+    use crate::simplestreams::{Digest, RelPath};
+    use crate::store::Store;
+    use crate::sync::{Event, Observer as _};
+
+    const SIZE: u64 = 3 * HELD_BACK;
+
+    /// A pull whose download is played by the test.
+    struct Scene {
+        dir: tempfile::TempDir,
+        pull: Arc<Pull>,
+        path: RelPath,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("folder");
+            let store = Store::open_or_create(dir.path().join("store")).expect("store");
+            let pull = Arc::new(Pull::new(store, Digest::of(b""), SIZE));
+            Self { dir, pull, path: RelPath::new("a").expect("path") }
+        }
+
+        fn file(&self) -> PathBuf {
+            self.dir.path().join("store/.maas-mirror/partial").join(Digest::of(b"").to_string())
+        }
+
+        /// A pass of which `from` bytes, all `byte`, are there.
+        fn started(&self, byte: u8, from: u64) {
+            self.write(byte, from);
+            self.pull.event(&Event::Started { path: &self.path, from, size: SIZE });
+        }
+
+        fn write(&self, byte: u8, length: u64) {
+            let length = usize::try_from(length).expect("small");
+            fs::write(self.file(), vec![byte; length]).expect("write");
+        }
+
+        fn progress(&self, done: u64) {
+            self.pull.event(&Event::Progress { path: &self.path, done });
+        }
+    }
+
+    /// All that a body has to say now, and whether it then waits (`None`),
+    /// ends, or breaks.
+    async fn drain(body: &mut ArrivingBody) -> (Vec<u8>, Option<Result<(), String>>) {
+        let mut bytes = Vec::new();
+        loop {
+            // Reads that go to another thread take a moment.
+            let next = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
+            let limit = std::time::Duration::from_millis(300);
+            match tokio::time::timeout(limit, next).await {
+                Err(_) => return (bytes, None),
+                Ok(None) => return (bytes, Some(Ok(()))),
+                Ok(Some(Err(error))) => return (bytes, Some(Err(error.to_string()))),
+                Ok(Some(Ok(frame))) => bytes.extend(frame.into_data().expect("data")),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_bytes_wait_for_the_digest_and_no_longer() {
+        let scene = Scene::new();
+        scene.started(1, 0);
+        let arriving = Arriving::new(Arc::clone(&scene.pull));
+        let mut body = arriving.body(0..SIZE, true);
+        assert_eq!(drain(&mut body).await, (vec![], None));
+        scene.write(1, SIZE);
+        scene.progress(SIZE);
+        let (bytes, end) = drain(&mut body).await;
+        assert_eq!((bytes.len() as u64, end), (SIZE - HELD_BACK, None));
+        scene.pull.event(&Event::Whole { path: &scene.path });
+        let (bytes, end) = drain(&mut body).await;
+        assert_eq!((bytes.len() as u64, end), (HELD_BACK, Some(Ok(()))));
+        // It is right, whatever becomes of it on the disk.
+        let mut late = Arriving::new(Arc::clone(&scene.pull)).body(0..1, true);
+        scene.pull.end(Err(PullError::Space));
+        assert_eq!(drain(&mut late).await, (vec![1], Some(Ok(()))));
+    }
+
+    #[tokio::test]
+    async fn a_failure_cuts() {
+        let scene = Scene::new();
+        scene.started(1, SIZE);
+        let mut body = Arriving::new(Arc::clone(&scene.pull)).body(0..SIZE, true);
+        scene.pull.end(Err(PullError::Mismatch));
+        assert!(matches!(drain(&mut body).await, (bytes, Some(Err(_))) if bytes.is_empty()));
+    }
+
+    #[tokio::test]
+    async fn bytes_of_two_passes_do_not_meet() {
+        let scene = Scene::new();
+        scene.started(1, HELD_BACK);
+        let arriving = Arriving::new(Arc::clone(&scene.pull));
+        // Two parts of one response, and a response that has nothing yet.
+        let (mut first, mut second) = (arriving.body(0..10, false), arriving.body(20..30, true));
+        let mut other = Arriving::new(Arc::clone(&scene.pull)).body(SIZE - 10..SIZE, true);
+        assert_eq!(drain(&mut first).await, (vec![1; 10], Some(Ok(()))));
+        assert_eq!(drain(&mut second).await, (vec![], None));
+        assert_eq!(drain(&mut other).await, (vec![], None));
+        scene.pull.event(&Event::Restarting { path: &scene.path });
+        scene.write(2, SIZE);
+        scene.progress(SIZE);
+        scene.pull.event(&Event::Whole { path: &scene.path });
+        assert!(matches!(drain(&mut second).await, (bytes, Some(Err(_))) if bytes.is_empty()));
+        assert_eq!(drain(&mut other).await, (vec![2; 10], Some(Ok(()))));
+    }
+
+    #[tokio::test]
+    async fn a_file_cut_short_is_an_error_and_not_padded() {
+        let scene = Scene::new();
+        scene.started(1, SIZE);
+        scene.write(1, 100);
+        let mut body = Arriving::new(Arc::clone(&scene.pull)).body(0..SIZE, true);
+        let (bytes, end) = drain(&mut body).await;
+        assert_eq!(bytes, vec![1; 100]);
+        assert!(matches!(end, Some(Err(_))));
+    }
+}
