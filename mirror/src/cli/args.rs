@@ -193,6 +193,9 @@ pub(super) struct ServeArgs {
     /// Mirror once and never again: a point-in-time mirror
     #[arg(long, requires = "upstream")]
     pub(super) once: bool,
+    /// Fetch what is listed and not held when it is first asked for, and keep it
+    #[arg(long, requires = "upstream")]
+    pub(super) pull_through: bool,
     #[command(flatten)]
     pub(super) keyring: KeyringArgs,
     #[command(flatten)]

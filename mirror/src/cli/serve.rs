@@ -11,7 +11,7 @@ use super::args::{Format, ServeArgs};
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::sync;
-use crate::serve::{Catalogs, Options, ServeError, Server, TlsFiles};
+use crate::serve::{Catalogs, Options, ServeError, Server, Source, TlsFiles};
 use crate::store::{Store, StoreError};
 use crate::sync::{Event, Kind, Observer, Sync, SyncError};
 
@@ -41,12 +41,19 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
             connections: args.connections,
             connections_by_address: args.connections_by_address,
             drain: args.drain,
+            pull: syncing.as_ref().filter(|_| args.pull_through).map(|sync| Source {
+                upstream: sync.upstream.clone(),
+                keyring: Arc::clone(&sync.keyring),
+                parallel: sync.options.parallel,
+            }),
             ..Options::default()
         };
         let server = Server::bind(store.clone(), options).await.map_err(|error| {
             let hint = match &error {
                 ServeError::Bind { .. } => "name a free address with --listen ADDR:PORT",
-                ServeError::Threads(_) => "raise the limits of processes and open files (ulimit -u, -n)",
+                ServeError::Threads(_) => {
+                    "raise the limits of processes and open files (ulimit -u, -n)"
+                }
                 ServeError::Tls(_) => {
                     "name a certificate with --tls-cert FILE and its key with --tls-key FILE, \
                      both PEM and readable by the user that serves"
@@ -65,9 +72,15 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
             };
             tokio::spawn(schedule.run())
         });
+        let pulls = server.pulls();
         server.run(stop.wait()).await;
         if let Some(schedule) = schedule {
             schedule.abort();
+            // So that it lets go of the store.
+            let _ = schedule.await;
+        }
+        if let Some(pulls) = pulls {
+            pulls.finish().await;
         }
         Ok(Exit::Done)
     });

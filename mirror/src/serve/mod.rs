@@ -10,6 +10,9 @@
 //! 4. [`engine`]: the bytes, from the page cache to the socket without a copy, or
 //!    by way of [`tls`].
 //!
+//! What is listed and not held goes another way at step 2: [`listing`] knows
+//! that it is listed, and [`pull`] fetches it, if that is asked for.
+//!
 //! What is served changes only when the store's `index.json` does: see
 //! [`catalog::Catalogs`]. Knows nothing of the command line.
 
@@ -19,7 +22,9 @@ mod conditional;
 mod engine;
 mod limits;
 mod listener;
+mod listing;
 mod mime;
+mod pull;
 mod range;
 mod reply;
 mod respond;
@@ -32,12 +37,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 pub use catalog::{Catalogs, Readiness};
+pub use pull::{Pulls, Source};
 pub use tls::{Files as TlsFiles, PairError, PairProblem};
 
 use crate::store::Store;
 use listener::Connections;
+use listing::Listings;
 use workers::Workers;
 
 /// Where the images are: MAAS's path, and the two that the old static image
@@ -66,6 +74,8 @@ pub struct Options {
     /// How often the store is looked at for a new snapshot, which another
     /// process may have published.
     pub poll: Duration,
+    /// Where to pull what is listed and not held; `None`: that is 404.
+    pub pull: Option<Source>,
 }
 
 impl Default for Options {
@@ -79,6 +89,7 @@ impl Default for Options {
             connections_by_address: 2_048,
             drain: Duration::from_secs(30),
             poll: Duration::from_secs(1),
+            pull: None,
         }
     }
 }
@@ -109,6 +120,8 @@ pub struct Server {
     address: SocketAddr,
     pair: Option<Arc<tls::Pair>>,
     catalogs: Arc<Catalogs>,
+    listings: Arc<Listings>,
+    pulls: Option<Arc<Pulls>>,
     workers: Workers,
     options: Options,
 }
@@ -124,12 +137,17 @@ impl Server {
             Some(files) => Some(tls::Pair::open(files.clone()).await?),
             None => None,
         };
-        let catalogs = Catalogs::open(store).await;
+        let catalogs = Catalogs::open(store.clone()).await;
         let failed = |source| ServeError::Bind { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let source = options.pull.clone();
+        let keyring = source.as_ref().map(|source| Arc::clone(&source.keyring));
+        let listings = Arc::new(Listings::new(store.clone(), keyring));
+        let pulls = source
+            .map(|source| Pulls::new(source, store, Arc::clone(&catalogs), Arc::clone(&listings)));
         let workers = Workers::start().map_err(ServeError::Threads)?;
-        Ok(Self { listener, address, pair, catalogs, workers, options })
+        Ok(Self { listener, address, pair, catalogs, listings, pulls, workers, options })
     }
 
     /// The address, with the port that was taken.
@@ -150,19 +168,30 @@ impl Server {
         Arc::clone(&self.catalogs)
     }
 
+    /// What is pulled through, if anything is: to be [finished](Pulls::finish)
+    /// at the very end.
+    #[must_use]
+    pub fn pulls(&self) -> Option<Arc<Pulls>> {
+        self.pulls.clone()
+    }
+
     /// Serves until `shutdown` ends; then takes no more connections and gives
     /// responses under way [`Options::drain`] to end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let watcher = tokio::spawn(Arc::clone(&self.catalogs).watch(self.options.poll));
-        let carer = tokio::spawn(Arc::clone(&self.catalogs).look_after_damage());
-        let service = routes::Service::new(Arc::clone(&self.catalogs));
-        let pairs = self.pair.clone().map(|pair| tokio::spawn(pair.watch()));
+        let poll = self.options.poll;
+        // Dropped, and so ended, with this call.
+        let mut beside = JoinSet::new();
+        beside.spawn(Arc::clone(&self.catalogs).watch(poll));
+        beside.spawn(Arc::clone(&self.catalogs).look_after_damage());
+        if let Some(pair) = &self.pair {
+            beside.spawn(Arc::clone(pair).watch());
+        }
+        if let Some(pulls) = &self.pulls {
+            beside.spawn(Arc::clone(pulls).keep_listed(poll));
+            beside.spawn(Arc::clone(pulls).keep_joined());
+        }
+        let service = routes::Service::new(self.catalogs, self.listings, self.pulls);
         let connections = Connections::new(service, self.pair, self.workers, &self.options);
         listener::serve(self.listener, connections, &self.options, shutdown).await;
-        watcher.abort();
-        carer.abort();
-        if let Some(pairs) = pairs {
-            pairs.abort();
-        }
     }
 }

@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::engine::body::BlobBody;
 use super::engine::copied::CopiedBody;
+use super::pull::body::ArrivingBody;
 
 /// The body of any response.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) enum Reply {
     Blob(BlobBody),
     /// A part of a blob, read into memory.
     Copied(CopiedBody),
+    /// A part of an item that is still arriving.
+    Arriving(ArrivingBody),
     /// One after another.
     Parts(VecDeque<Reply>),
     /// What axum's handlers answer.
@@ -50,6 +53,7 @@ impl Body for Reply {
             Self::Memory(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Blob(body) => Pin::new(body).poll_frame(cx),
             Self::Copied(body) => Pin::new(body).poll_frame(cx),
+            Self::Arriving(body) => Pin::new(body).poll_frame(cx),
             Self::Parts(parts) => {
                 while let Some(part) = parts.front_mut() {
                     match ready!(Pin::new(part).poll_frame(cx)) {
@@ -70,6 +74,7 @@ impl Body for Reply {
             Self::Memory(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Blob(body) => body.is_end_stream(),
             Self::Copied(body) => body.is_end_stream(),
+            Self::Arriving(body) => body.is_end_stream(),
             Self::Parts(parts) => parts.iter().all(Body::is_end_stream),
             Self::Handler(body) => body.is_end_stream(),
         }
@@ -82,6 +87,7 @@ impl Body for Reply {
             }
             Self::Blob(body) => body.size_hint(),
             Self::Copied(body) => body.size_hint(),
+            Self::Arriving(body) => body.size_hint(),
             Self::Parts(parts) => {
                 let sizes = parts.iter().filter_map(|part| part.size_hint().exact());
                 SizeHint::with_exact(sizes.sum())

@@ -8,17 +8,20 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::catalog::{Catalogs, Readiness};
+use super::catalog::{Catalog, Catalogs, Readiness};
 use super::engine::inflight::InFlight;
+use super::listing::Listings;
+use super::pull::{Begun, Pulls};
 use super::reply::Reply;
 use super::{PREFIXES, respond};
+use crate::simplestreams::RelPath;
 
 /// What answers the requests of one connection: files below [`PREFIXES`] by
 /// the engine, all else by axum.
@@ -27,15 +30,23 @@ pub(super) struct Service {
     catalogs: Arc<Catalogs>,
     handlers: TowerToHyperService<Router>,
     files: Arc<InFlight>,
+    listings: Arc<Listings>,
+    /// `None`: what is not held is not there.
+    pulls: Option<Arc<Pulls>>,
 }
 
 impl Service {
-    pub(super) fn new(catalogs: Arc<Catalogs>) -> Self {
+    pub(super) fn new(
+        catalogs: Arc<Catalogs>,
+        listings: Arc<Listings>,
+        pulls: Option<Arc<Pulls>>,
+    ) -> Self {
         let handlers = Router::new()
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .with_state(Arc::clone(&catalogs));
-        Self { catalogs, handlers: TowerToHyperService::new(handlers), files: Arc::default() }
+        let (handlers, files) = (TowerToHyperService::new(handlers), Arc::default());
+        Self { catalogs, handlers, files, listings, pulls }
     }
 
     /// The same, for a connection of its own.
@@ -73,16 +84,16 @@ impl Service {
 
     async fn file(&self, request: &Request<Incoming>) -> Response<Reply> {
         let (method, headers) = (request.method(), request.headers());
-        let missing =
-            || respond::error(StatusCode::NOT_FOUND, "this mirror does not hold the file");
-        let Some(path) = relative(request.uri().path()) else { return missing() };
+        let Some(path) = relative(request.uri().path()) else { return not_listed() };
         if !matches!(*method, Method::GET | Method::HEAD) {
             return respond::other_method(method);
         }
         // One catalog for the whole request: what it lists stays reachable
         // until the answer ends, whatever is published.
         let catalog = self.catalogs.current();
-        let Some(entry) = catalog.find(&path) else { return missing() };
+        let Some(entry) = catalog.find(&path) else {
+            return Box::pin(self.unheld(&catalog, &path, method, headers)).await;
+        };
         let blobs = self.catalogs.blobs();
         let response = respond::file(blobs, &self.files, &path, entry, method, headers).await;
         if response.status() != StatusCode::INTERNAL_SERVER_ERROR {
@@ -95,9 +106,51 @@ impl Service {
             Some(now) if now.digest != entry.digest => {
                 respond::file(blobs, &self.files, &path, now, method, headers).await
             }
+            // A blob that was quarantined, or is cut short, can be had again.
+            _ if self.pulls.is_some() && !entry.metadata => {
+                Box::pin(self.unheld(&catalog, &path, method, headers)).await
+            }
             _ => response,
         }
     }
+
+    /// A path that no snapshot holds. What it takes is in a box where it is
+    /// called: most requests do not come here.
+    async fn unheld(
+        &self,
+        catalog: &Arc<Catalog>,
+        path: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Response<Reply> {
+        let Ok(path) = &RelPath::new(path) else { return not_listed() };
+        let listing = self.listings.of(catalog).await;
+        let Some(listed) = listing.find(path) else { return not_listed() };
+        let (entry, blobs, files) = (listed.entry(path), self.catalogs.blobs(), &self.files);
+        let held = || respond::file(blobs, files, path.as_str(), &entry, method, headers);
+        // Held under another path, or pulled and not joined yet.
+        if blobs.get(entry.digest, entry.size).await.is_ok() {
+            if let Some(pulls) = &self.pulls {
+                pulls.note(path, &listed);
+            }
+            return held().await;
+        }
+        let Some(pulls) = &self.pulls else {
+            let reason = "the metadata lists the file, and this mirror does not hold it";
+            return respond::coded_error(StatusCode::NOT_FOUND, "not-mirrored", reason);
+        };
+        respond::unheld(&entry, method, headers, async || match pulls.begin(path, &listed).await {
+            Ok(Begun::Arriving(pull)) => Ok(pull),
+            Ok(Begun::Held) => Err(held().await),
+            Err(failure) => Err(respond::pull_error(failure)),
+        })
+        .await
+    }
+}
+
+fn not_listed() -> Response<Reply> {
+    let reason = "no metadata that this mirror holds lists the file";
+    respond::coded_error(StatusCode::NOT_FOUND, "not-listed", reason)
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -147,7 +200,6 @@ fn relative(path: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simplestreams::RelPath;
 
     #[test]
     fn prefixes_come_off_and_escapes_are_read_once() {

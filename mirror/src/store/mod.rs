@@ -17,14 +17,17 @@
 //! 4. the newest `updated` of each stream, in the state file, synced;
 //! 5. `index.json` written beside, synced, renamed, the folder synced.
 //!
-//! Reading needs no lock. Writing goes through [`Writer`], which holds it.
+//! Reading needs no lock. Writing goes through [`Writer`], which holds it; only
+//! single blobs are added without it, as [`Store::claim`] says.
 //! This module knows nothing of HTTP, nor of simplestreams beyond paths and
 //! digests.
 
 mod blob;
+mod claim;
 mod collect;
 mod error;
 mod files;
+mod join;
 mod layout;
 mod listing;
 mod lock;
@@ -39,9 +42,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use blob::{BlobError, PartialBlob};
+pub use claim::Claim;
 pub use collect::{Collected, PruneOptions};
 pub use error::StoreError;
 pub use files::open_regular;
+pub use join::{JoinedItem, Joining};
 pub use lock::Holder;
 pub use publish::Published;
 pub use snapshot::{Content, FileRef, Snapshot, SnapshotRef, VersionKey};

@@ -109,6 +109,10 @@ impl TransportError {
         self.0.is_redirect()
     }
 
+    fn is_timeout(&self) -> bool {
+        self.0.is_timeout()
+    }
+
     /// What is the same in a second: a redirect that is not followed, a scheme
     /// that is not known, a certificate that is not trusted.
     fn is_final(&self) -> bool {
@@ -169,6 +173,16 @@ impl FetchError {
             | Self::Length { .. }
             | Self::Range { .. }
             | Self::Slow { .. } => false,
+        }
+    }
+
+    /// Whether the server took too long.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Transport { source, .. } => source.is_timeout(),
+            Self::Drips { .. } | Self::Slow { .. } => true,
+            _ => false,
         }
     }
 

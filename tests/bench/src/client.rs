@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::net::RecvFlags;
@@ -21,6 +21,46 @@ pub(crate) fn get_status(address: &str, path: &str) -> Result<String> {
     let read = stream.read(&mut head)?;
     let text = String::from_utf8_lossy(head.get(..read).unwrap_or_default()).into_owned();
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// One GET on a new connection: the time to the first byte of the body, which
+/// is then read to its end.
+pub(crate) fn first_byte(address: &str, path: &str) -> Result<Duration> {
+    let started = Instant::now();
+    let (mut stream, _) = open_body(address, path)?;
+    let elapsed = started.elapsed();
+    std::io::copy(&mut stream, &mut std::io::sink())?;
+    Ok(elapsed)
+}
+
+/// One GET on a new connection: the body, whole or as far as it came.
+pub(crate) fn get(address: &str, path: &str) -> Result<Vec<u8>> {
+    let (mut stream, mut body) = open_body(address, path)?;
+    stream.read_to_end(&mut body)?;
+    Ok(body)
+}
+
+/// A response whose head is read, and the first bytes of its body.
+fn open_body(address: &str, path: &str) -> Result<(TcpStream, Vec<u8>)> {
+    const END: &[u8] = b"\r\n\r\n";
+    let mut stream = request(address, path, None)?;
+    let mut received = Vec::new();
+    let mut piece = [0; 16 * 1024];
+    loop {
+        let read = stream.read(&mut piece)?;
+        received.extend_from_slice(piece.get(..read).unwrap_or_default());
+        let head = received.windows(END.len()).position(|window| window == END);
+        match head.map(|at| at + END.len()) {
+            Some(head) if received.len() > head => {
+                if !received.starts_with(b"HTTP/1.1 200") {
+                    return Err(format!("{path} was not given").into());
+                }
+                return Ok((stream, received.split_off(head)));
+            }
+            _ if read == 0 => return Err(format!("{path} has no body").into()),
+            _ => {}
+        }
+    }
 }
 
 fn request(address: &str, path: &str, range: Option<&str>) -> Result<TcpStream> {

@@ -12,6 +12,7 @@ mod figures;
 mod many;
 mod paced;
 mod process;
+mod pull;
 mod rivals;
 mod serving;
 mod setup;
@@ -64,6 +65,8 @@ enum Which {
     /// Small warm files while others read cold ones from a slow disk, beside
     /// nginx; as root, for its file system
     Cold,
+    /// Items that are not held: the first byte, and 50 clients at once
+    Pull,
 }
 
 fn main() -> std::process::ExitCode {
@@ -101,6 +104,7 @@ fn run(cli: &Cli) -> Result<()> {
             Which::Start => start::measure(cli.rounds, &mut report)?,
             Which::Many => many::measure(cli.rounds, &mut report)?,
             Which::Cold => cold::compare(cli.rounds, &mut report)?,
+            Which::Pull => pull::measure(cli.rounds, &mut report)?,
         }
     }
     report.print();

@@ -135,10 +135,16 @@ pub(crate) struct Server {
 impl Server {
     /// `maas-mirror serve` on a store.
     pub(crate) fn maas_mirror(store: &OsStr) -> Result<Self> {
+        Self::maas_mirror_with(store, &[])
+    }
+
+    /// `maas-mirror serve` on a store, with more options.
+    pub(crate) fn maas_mirror_with(store: &OsStr, options: &[&OsStr]) -> Result<Self> {
         let started = Instant::now();
         let mut child = Command::new(maas_mirror()?)
             .args(["serve", "--listen", "127.0.0.1:0", "--store"])
             .arg(store)
+            .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;

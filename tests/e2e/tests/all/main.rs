@@ -17,6 +17,7 @@ mod items;
 mod json;
 mod kill;
 mod lifecycle;
+mod pull;
 mod redirects;
 mod rollback;
 mod serve;
