@@ -21,10 +21,10 @@ use crate::serve::engine::stream::FileStream;
 use crate::serve::reply::Reply;
 use crate::serve::routes::Service;
 
-/// What hyper holds of a response that the client does not take: less than the
-/// smallest piece, so that there is one at a time. Also the most that a
-/// request's head may have.
-const BUFFER: usize = 16 * 1024;
+/// What hyper holds of a response that the client does not take: less than most
+/// pieces, so that there is one at a time; hyper takes no smaller number. Also
+/// the most that the head of an HTTP/1.1 request may have.
+const BUFFER: usize = 8 * 1024;
 
 /// Requests at a time on an HTTP/2 connection.
 const STREAMS: u32 = 64;
@@ -93,7 +93,7 @@ impl Tls {
             () = stopped(&mut stopping) => return Ok(()),
         };
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let stream = TlsIo::new(stream);
+        let stream = TlsIo::new(stream, h2);
         if h2 {
             let activity = Activity::new();
             let service = TrackedService { service, activity: activity.clone() };
