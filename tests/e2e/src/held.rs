@@ -51,7 +51,9 @@ impl Held {
         for (path, bytes) in &self.files {
             let answer = serving.get(&format!("/images/{path}"));
             assert_eq!(answer.status, 200, "{path}");
-            assert!(answer.whole && answer.body == *bytes, "the bytes of {path}");
+            let (came, of) = (answer.body.len(), bytes.len());
+            assert!(answer.whole, "{path}: {came} of {of} bytes");
+            assert!(answer.body == *bytes, "the bytes of {path}");
         }
     }
 

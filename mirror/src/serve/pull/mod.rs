@@ -84,6 +84,9 @@ pub struct Pulls {
     failed: Mutex<LruCache<Digest, (Instant, PullError)>>,
     slots: Semaphore,
     joins: join::Joins,
+    /// Where pulls run. It outlives the threads that serve, so that a pull
+    /// whose clients have all they need can still join at the end.
+    runtime: tokio::runtime::Handle,
 }
 
 /// What a request for an item can be answered with.
@@ -110,6 +113,7 @@ impl Pulls {
             active: Mutex::default(),
             failed: Mutex::new(LruCache::new(FAILURES)),
             joins: join::Joins::default(),
+            runtime: tokio::runtime::Handle::current(),
         })
     }
 
@@ -153,9 +157,10 @@ impl Pulls {
         pull.asked_for(path, listed);
         active.insert(listed.digest, Arc::clone(&pull));
         drop(active);
-        // A task of its own: clients come and go.
+        // A task of its own: clients come and go, and so do the threads that
+        // serve them.
         let ending = Ending { pulls: Arc::clone(self), pull: Arc::clone(&pull), ended: false };
-        tokio::spawn(ending.run(path.clone(), listed.clone()));
+        self.runtime.spawn(ending.run(path.clone(), listed.clone()));
         Ok(pull)
     }
 
