@@ -30,6 +30,7 @@ mod reply;
 mod respond;
 mod routes;
 mod tls;
+mod unread;
 mod workers;
 
 use std::net::SocketAddr;

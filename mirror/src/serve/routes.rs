@@ -20,7 +20,7 @@ use super::engine::inflight::InFlight;
 use super::listing::Listings;
 use super::pull::{Begun, Pulls};
 use super::reply::Reply;
-use super::{PREFIXES, respond};
+use super::{PREFIXES, respond, unread};
 use crate::simplestreams::RelPath;
 
 /// What answers the requests of one connection: files below [`PREFIXES`] by
@@ -63,7 +63,10 @@ impl Service {
         &self.files
     }
 
-    async fn respond(self, request: Request<Incoming>) -> Response<Reply> {
+    async fn respond(self, mut request: Request<Incoming>) -> Response<Reply> {
+        if let Err(refusal) = unread::discard(request.body_mut()).await {
+            return refusal;
+        }
         // Copied only where somebody reads it.
         let told = tracing::enabled!(tracing::Level::DEBUG)
             .then(|| (request.method().clone(), request.uri().path().to_owned()));
