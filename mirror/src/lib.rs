@@ -11,9 +11,11 @@
 //! | [`upstream`] | the HTTP client |
 //! | [`sync`] | verified metadata, selection, plan, download, publish |
 //! | [`verify`] | proof, without a network, that a store holds what was signed |
+//! | [`bundle`] | a snapshot in one file or many: export, import |
 //! | [`serve`] | the HTTP server |
 //! | [`cli`] | verbs, output, exit codes |
 
+pub mod bundle;
 pub mod cli;
 pub mod serve;
 pub mod signature;

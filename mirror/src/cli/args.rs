@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::bundle::Place;
 use crate::simplestreams::{Filter, MaxVersions, Selection};
 use crate::upstream::Address;
 
@@ -80,6 +81,12 @@ pub(super) enum Verb {
     List(ListArgs),
     /// Remove snapshots past their grace period and what nothing needs
     Prune(PruneArgs),
+    /// Write a snapshot to a bundle that can be carried: a file, parts, a folder
+    Export(ExportArgs),
+    /// Take a bundle, or parts of one, into the store
+    Import(ImportArgs),
+    /// Tell what a bundle holds
+    Inspect(InspectArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -138,9 +145,9 @@ pub(super) struct SelectionArgs {
     /// Leave out the bootloaders
     #[arg(long)]
     pub(super) no_bootloaders: bool,
-    /// Newest versions of each product to hold, or 'all'
-    #[arg(long, value_name = "N", default_value_t)]
-    pub(super) max_versions: MaxVersions,
+    /// Newest versions of each product to hold, or 'all' [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(super) max_versions: Option<MaxVersions>,
     /// sstream-mirror filters, all of which must hold: arch=amd64 'release~(xenial|bionic)'
     #[arg(value_name = "FILTER", value_parser = filter)]
     pub(super) filters: Vec<Filter>,
@@ -249,6 +256,81 @@ pub(super) struct PruneArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// File to write, folder of an OCI image layout (ends in /), or - for a pipe
+    #[arg(value_name = "BUNDLE", required = true)]
+    pub(super) target: Option<Place>,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    /// Leave out what the other side has: a bundle, or a snapshot of the store
+    #[arg(long, value_name = "BUNDLE|DIGEST")]
+    pub(super) since: Option<String>,
+    /// Write parts of this size (4GiB, 4.7GB, cd, dvd, dvd-dl, bluray, bluray-dl, fat32)
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    pub(super) split: Option<u64>,
+    /// Write over a bundle that is there
+    #[arg(long)]
+    pub(super) overwrite: bool,
+    #[command(flatten)]
+    pub(super) keyring: KeyringArgs,
+    #[command(flatten)]
+    pub(super) selection: ExportSelection,
+}
+
+/// The same choice as `sync` has, of what a store holds.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Selection (default: all that the store holds)")]
+pub(super) struct ExportSelection {
+    /// Release to export (xenial, 16.04); repeatable
+    #[arg(long, value_name = "R", value_delimiter = ',')]
+    pub(super) release: Vec<String>,
+    /// Architecture to export (amd64); repeatable
+    #[arg(long, value_name = "A", value_delimiter = ',')]
+    pub(super) arch: Vec<String>,
+    /// Kernel to export (ga-16.04); repeatable
+    #[arg(long, value_name = "K", value_delimiter = ',')]
+    pub(super) kernel: Vec<String>,
+    /// Leave out the bootloaders
+    #[arg(long)]
+    pub(super) no_bootloaders: bool,
+    /// Newest versions of each product to export, or 'all'
+    #[arg(long, value_name = "N")]
+    pub(super) max_versions: Option<MaxVersions>,
+    /// sstream-mirror filters, all of which must hold: arch=amd64 'release~(xenial|bionic)'
+    #[arg(value_name = "FILTER", value_parser = filter)]
+    pub(super) filters: Vec<Filter>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// Bundles, parts in any order, folders of them, or - for a pipe
+    #[arg(value_name = "BUNDLE", required = true)]
+    pub(super) bundles: Vec<Place>,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    #[command(flatten)]
+    pub(super) keyring: KeyringArgs,
+    /// Keep replaced snapshots for this long, for clients that use them still
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub(super) grace: Duration,
+    /// Accept metadata older than what was accepted before
+    #[arg(long)]
+    pub(super) allow_older: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// Bundle, folder of an OCI image layout, or - for a pipe
+    #[arg(value_name = "BUNDLE")]
+    pub(super) bundle: Place,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    /// List every file with its size and digest
+    #[arg(long)]
+    pub(super) files: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
@@ -258,19 +340,24 @@ pub(super) struct CompletionsArgs {
 impl ServeArgs {
     /// Whether anything is said of what to mirror.
     pub(super) fn chooses(&self) -> bool {
-        let SelectionArgs { release, arch, kernel, filters, .. } = &self.selection;
-        let lists = [release.is_empty(), arch.is_empty(), kernel.is_empty(), filters.is_empty()];
-        lists.contains(&false) || !self.keyring.keyring.is_empty()
+        self.selection.chooses() || !self.keyring.keyring.is_empty()
     }
 }
 
 impl SelectionArgs {
+    /// Whether anything is chosen.
+    fn chooses(&self) -> bool {
+        let Self { release, arch, kernel, filters, .. } = self;
+        [release.is_empty(), arch.is_empty(), kernel.is_empty(), filters.is_empty()]
+            .contains(&false)
+    }
+
     /// Any choice given replaces the default one; the number of versions and
     /// the bootloaders are no choice but shape it.
     pub(super) fn selection(&self) -> Selection {
         let Self { release, arch, kernel, no_bootloaders, max_versions, filters } = self.clone();
-        let (bootloaders, max_versions) = (!no_bootloaders, max_versions);
-        if release.is_empty() && arch.is_empty() && kernel.is_empty() && filters.is_empty() {
+        let (bootloaders, max_versions) = (!no_bootloaders, max_versions.unwrap_or_default());
+        if !self.chooses() {
             return Selection { bootloaders, max_versions, ..Selection::default() };
         }
         Selection {
@@ -281,6 +368,32 @@ impl SelectionArgs {
             filters,
             max_versions,
         }
+    }
+}
+
+impl ExportSelection {
+    /// The choice as `sync` takes it.
+    fn args(&self) -> SelectionArgs {
+        let Self { release, arch, kernel, no_bootloaders, max_versions, filters } = self.clone();
+        SelectionArgs { release, arch, kernel, no_bootloaders, max_versions, filters }
+    }
+
+    /// The choice of what a store holds; `None` where nothing is said of it.
+    pub(super) fn given(&self) -> Option<Selection> {
+        let args = self.args();
+        let chosen = args.chooses();
+        if !chosen && args.max_versions.is_none() && !args.no_bootloaders {
+            return None;
+        }
+        let mut selection = args.selection();
+        if !chosen {
+            // Shaped, not chosen: everything else is taken.
+            (selection.releases, selection.arches) = (Vec::new(), Vec::new());
+        }
+        if args.max_versions.is_none() {
+            selection.max_versions = MaxVersions::All;
+        }
+        Some(selection)
     }
 }
 

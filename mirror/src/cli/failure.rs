@@ -92,14 +92,7 @@ impl Failure {
 
     /// A sync failed.
     pub(super) fn sync(doing: impl Into<String>, error: &SyncError) -> Self {
-        let exit = match error.kind() {
-            Kind::Locked => Exit::Locked,
-            Kind::Refused => Exit::Refused,
-            Kind::Unverified => Exit::Unverified,
-            Kind::Partial => Exit::Partial,
-            Kind::Other => Exit::Error,
-        };
-        let mut failure = Self::new(doing, error).exit(exit);
+        let mut failure = Self::new(doing, error).exit(exit_of(error.kind()));
         failure.hint = sync_hint(error);
         if let SyncError::Items { failures, .. } = error {
             failure.details = failures
@@ -140,6 +133,17 @@ impl Failure {
     }
 }
 
+/// The exit code of a kind of failure.
+pub(super) fn exit_of(kind: Kind) -> Exit {
+    match kind {
+        Kind::Locked => Exit::Locked,
+        Kind::Refused => Exit::Refused,
+        Kind::Unverified => Exit::Unverified,
+        Kind::Partial => Exit::Partial,
+        Kind::Other => Exit::Error,
+    }
+}
+
 /// What each error of the chain says, without what it repeats of its source.
 fn causes(error: &dyn Error) -> Vec<String> {
     let mut causes = Vec::new();
@@ -154,7 +158,7 @@ fn causes(error: &dyn Error) -> Vec<String> {
     causes
 }
 
-fn store_hint(error: &StoreError) -> Option<String> {
+pub(super) fn store_hint(error: &StoreError) -> Option<String> {
     let hint = match error {
         StoreError::Missing(_) => {
             "run 'maas-mirror sync' first, or name the store with --store DIR"
@@ -176,7 +180,7 @@ fn store_hint(error: &StoreError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn sync_hint(error: &SyncError) -> Option<String> {
+pub(super) fn sync_hint(error: &SyncError) -> Option<String> {
     let hint = match error {
         SyncError::Store(error) => return store_hint(error),
         SyncError::Metadata { source, .. } => return metadata_hint(source),
@@ -198,7 +202,7 @@ fn sync_hint(error: &SyncError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn metadata_hint(error: &MetadataError) -> Option<String> {
+pub(super) fn metadata_hint(error: &MetadataError) -> Option<String> {
     let hint = match error {
         MetadataError::Fetch(FetchError::Html { .. }) => {
             "log in to the network, or set HTTPS_PROXY"

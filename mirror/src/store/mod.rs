@@ -21,11 +21,12 @@
 //! This module knows nothing of HTTP, nor of simplestreams beyond paths and
 //! digests.
 
+mod assembly;
 mod blob;
 mod collect;
 mod error;
 mod files;
-mod layout;
+pub(crate) mod layout;
 mod listing;
 mod lock;
 mod publish;
@@ -38,13 +39,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use assembly::Assembly;
 pub use blob::{BlobError, PartialBlob};
 pub use collect::{Collected, PruneOptions};
 pub use error::StoreError;
 pub use files::open_regular;
 pub use lock::Holder;
 pub use publish::Published;
-pub use snapshot::{Content, FileRef, Snapshot, SnapshotRef, VersionKey};
+pub use snapshot::{
+    Content, Description, DescriptionError, FileRef, Snapshot, SnapshotRef, VersionKey,
+};
 pub use state::{LastSync, Outcome};
 
 use crate::simplestreams::{Digest, Timestamp};

@@ -27,7 +27,7 @@ impl Writer {
     /// error. The snapshot that was current stays so.
     pub fn publish(&self, content: &Content, now: Timestamp) -> Result<Published, StoreError> {
         let encoded = content.encode();
-        let digest = Digest::of(&encoded.index);
+        let digest = encoded.digest();
         let mut snapshots = self.store.snapshots()?;
         let is_current = snapshots.iter().any(|s| s.current && s.digest == digest);
         if is_current && self.is_described(&digest) {
@@ -35,9 +35,7 @@ impl Writer {
             return Ok(Published { digest, changed: false });
         }
         self.check_held(content)?;
-        let index = encoded.index.as_slice();
-        let parts = encoded.manifests.iter().map(Vec::as_slice);
-        self.put_all(parts.chain([layout::EMPTY_CONFIG, index]))?;
+        self.put_all(encoded.blobs())?;
         files::sync_dir(&self.store.root.join("blobs/sha256"))?;
         self.remember(content)?;
         self.put_listing(digest, content)?;
@@ -50,7 +48,7 @@ impl Writer {
             snapshot.current = false;
             snapshot.superseded = Some(now.clone());
         }
-        let size = index.len() as u64;
+        let size = encoded.index.len() as u64;
         let published = Some(now);
         snapshots
             .insert(0, SnapshotRef { digest, size, current: true, published, superseded: None });

@@ -168,7 +168,9 @@ impl SyncError {
 }
 
 impl MetadataError {
-    fn is_verification(&self) -> bool {
+    /// Whether it was had, and does not hold.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
         match self {
             Self::Verify(VerifyError::Engine(_) | VerifyError::Keyring(_))
             | Self::Fetch(_)

@@ -10,6 +10,7 @@
 //! is cut short keeps every finished blob and the bytes of unfinished ones for
 //! the next. Knows nothing of serving; tells what happens through [`Observer`].
 
+mod chain;
 mod download;
 mod error;
 mod event;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use chain::{Chain, Wanted};
 pub use error::{ItemError, ItemFailure, Kind, MetadataError, SyncError};
 pub use event::{Event, Observer, Silent};
 pub use metadata::Limits;

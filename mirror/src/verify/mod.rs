@@ -7,6 +7,7 @@
 
 mod chain;
 mod hash;
+mod listed;
 mod report;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::signature::Keyring;
 use crate::simplestreams::Digest;
 use crate::store::{SnapshotRef, Store, StoreError, Writer};
 
+pub use listed::{Listed, Unlisted};
 pub use report::{Problem, ProblemKind, Removable, Report, SignedMetadata, SnapshotReport};
 
 /// What to check.
