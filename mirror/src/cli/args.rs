@@ -109,11 +109,11 @@ pub(super) struct KeyringArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(super) struct FetchArgs {
+pub(super) struct NetworkArgs {
     /// How often a failed request is tried again
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(super) retries: u32,
-    /// Downloads at a time
+    /// Downloads or uploads at a time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(super) parallel: u8,
     /// Give up on a server that sends nothing for this long
@@ -122,6 +122,15 @@ pub(super) struct FetchArgs {
     /// Trust the certificate authorities in this PEM file too; repeatable
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub(super) ca_file: Vec<PathBuf>,
+    /// Reach a registry (oci://) without TLS
+    #[arg(long)]
+    pub(super) plain_http: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct FetchArgs {
+    #[command(flatten)]
+    pub(super) network: NetworkArgs,
     /// Keep replaced snapshots for this long, for clients that use them still
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     pub(super) grace: Duration,
@@ -130,7 +139,7 @@ pub(super) struct FetchArgs {
     pub(super) allow_older: bool,
 }
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Selection (default: xenial for amd64, with its bootloaders)")]
 pub(super) struct SelectionArgs {
     /// Release to mirror (xenial, 16.04); repeatable
@@ -257,7 +266,7 @@ pub(super) struct PruneArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// File to write, folder of an OCI image layout (ends in /), or - for a pipe
+    /// File to write, folder of an OCI image layout (ends in /), - for a pipe, or oci://HOST/NAME:TAG
     #[arg(value_name = "BUNDLE", required = true)]
     pub(super) target: Option<Place>,
     #[command(flatten)]
@@ -273,6 +282,8 @@ pub(super) struct ExportArgs {
     pub(super) overwrite: bool,
     #[command(flatten)]
     pub(super) keyring: KeyringArgs,
+    #[command(flatten)]
+    pub(super) network: NetworkArgs,
     #[command(flatten)]
     pub(super) selection: ExportSelection,
 }
@@ -303,19 +314,15 @@ pub(super) struct ExportSelection {
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// Bundles, parts in any order, folders of them, or - for a pipe
+    /// Bundles, parts in any order, folders of them, - for a pipe, or oci://HOST/NAME:TAG
     #[arg(value_name = "BUNDLE", required = true)]
     pub(super) bundles: Vec<Place>,
     #[command(flatten)]
     pub(super) store: StoreArgs,
     #[command(flatten)]
     pub(super) keyring: KeyringArgs,
-    /// Keep replaced snapshots for this long, for clients that use them still
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
-    pub(super) grace: Duration,
-    /// Accept metadata older than what was accepted before
-    #[arg(long)]
-    pub(super) allow_older: bool,
+    #[command(flatten)]
+    pub(super) fetch: FetchArgs,
 }
 
 #[derive(Debug, Args)]
@@ -371,6 +378,21 @@ impl SelectionArgs {
     }
 }
 
+impl SelectionArgs {
+    /// The choice among what a snapshot holds: all of it, but for what is said.
+    pub(super) fn selection_of_held(&self) -> Selection {
+        let mut selection = self.selection();
+        if !self.chooses() {
+            // Shaped, not chosen: everything else is taken.
+            (selection.releases, selection.arches) = (Vec::new(), Vec::new());
+        }
+        if self.max_versions.is_none() {
+            selection.max_versions = MaxVersions::All;
+        }
+        selection
+    }
+}
+
 impl ExportSelection {
     /// The choice as `sync` takes it.
     fn args(&self) -> SelectionArgs {
@@ -381,19 +403,8 @@ impl ExportSelection {
     /// The choice of what a store holds; `None` where nothing is said of it.
     pub(super) fn given(&self) -> Option<Selection> {
         let args = self.args();
-        let chosen = args.chooses();
-        if !chosen && args.max_versions.is_none() && !args.no_bootloaders {
-            return None;
-        }
-        let mut selection = args.selection();
-        if !chosen {
-            // Shaped, not chosen: everything else is taken.
-            (selection.releases, selection.arches) = (Vec::new(), Vec::new());
-        }
-        if args.max_versions.is_none() {
-            selection.max_versions = MaxVersions::All;
-        }
-        Some(selection)
+        let said = args.chooses() || args.max_versions.is_some() || args.no_bootloaders;
+        said.then(|| args.selection_of_held())
     }
 }
 

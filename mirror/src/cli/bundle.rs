@@ -7,14 +7,15 @@ use std::str::FromStr;
 
 use super::failure::{Exit, Failure, exit_of, metadata_hint, store_hint, sync_hint};
 use crate::bundle::{ArchiveError, BundleError, Source};
+use crate::upstream::registry::{Reference, ReferenceError};
 
-/// A bundle that is read: a file, a folder or a pipe. Registries will be
-/// others.
+/// What is read or written: a file, a folder, a pipe, or a tag of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Path(PathBuf),
     /// `-`: standard input or output.
     Standard,
+    Registry(Reference),
 }
 
 impl FromStr for Place {
@@ -24,8 +25,9 @@ impl FromStr for Place {
         match text {
             "" => Err("name a file, a folder, or - for a pipe".into()),
             "-" => Ok(Self::Standard),
-            _ if text.starts_with("oci://") => {
-                Err("registries are not supported yet; name a file, a folder, or -".into())
+            _ if text.starts_with(Reference::SCHEME) => {
+                let reference = text.parse().map(Self::Registry);
+                reference.map_err(|error: ReferenceError| error.to_string())
             }
             _ => Ok(Self::Path(text.into())),
         }
@@ -37,6 +39,7 @@ impl std::fmt::Display for Place {
         match self {
             Self::Path(path) => path.display().fmt(f),
             Self::Standard => f.write_str("-"),
+            Self::Registry(reference) => reference.fmt(f),
         }
     }
 }
@@ -53,6 +56,11 @@ impl Place {
                     .exit(Exit::Usage));
             }
             Self::Standard => Source::stream("-", Box::new(std::io::stdin())),
+            Self::Registry(_) => {
+                return Err(Failure::message(doing, "a registry is not read as a file is")
+                    .hint("import from it alone: maas-mirror import oci://HOST/NAME:TAG")
+                    .exit(Exit::Usage));
+            }
         };
         opened.map_err(|error| failed(doing, &error))
     }

@@ -19,20 +19,15 @@ pub(super) fn run(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
     let Some(place) = &args.target else {
         return Ok(Exit::Usage);
     };
+    if let Place::Registry(reference) = place {
+        return super::registry::export(reference, args, output);
+    }
     let target = target(place, args)?;
     let root = &args.store.store;
     let doing = format!("cannot export {} to {place}", root.display());
     let fail = |error| failed(&doing, &error);
     let store = Store::open(root).map_err(|error| Failure::store(doing.clone(), &error))?;
-    let chosen = match args.selection.given() {
-        None => Chosen::current(&store).map_err(fail)?,
-        Some(selection) => {
-            let keyring = Keyring::from_files(&args.keyring.keyring)
-                .map_err(|error| Failure::keyring(&error))?
-                .allow_expired(args.keyring.allow_expired_key);
-            Chosen::selected(&store, &keyring, &selection).map_err(fail)?
-        }
-    };
+    let chosen = choose(args, &store, &doing)?;
     let held = match &args.since {
         Some(text) => Some(
             since(Some(&store), text)
@@ -52,6 +47,18 @@ pub(super) fn run(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// What of the store is exported.
+pub(super) fn choose(args: &ExportArgs, store: &Store, doing: &str) -> Result<Chosen, Failure> {
+    let fail = |error| failed(doing, &error);
+    let Some(selection) = args.selection.given() else {
+        return Chosen::current(store).map_err(fail);
+    };
+    let keyring = Keyring::from_files(&args.keyring.keyring)
+        .map_err(|error| Failure::keyring(&error))?
+        .allow_expired(args.keyring.allow_expired_key);
+    Chosen::selected(store, &keyring, &selection).map_err(fail)
+}
+
 /// Where the bundle goes. A name that ends in `/`, or a folder that is there,
 /// is the folder of a layout.
 fn target(place: &Place, args: &ExportArgs) -> Result<Target, Failure> {
@@ -67,6 +74,7 @@ fn target(place: &Place, args: &ExportArgs) -> Result<Target, Failure> {
             ));
         }
         Place::Standard => Target::Stdout,
+        Place::Registry(_) => return Err(usage("it is a registry", "name a file")),
         Place::Path(path)
             if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") =>
         {

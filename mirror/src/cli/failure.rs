@@ -204,22 +204,7 @@ pub(super) fn sync_hint(error: &SyncError) -> Option<String> {
 
 pub(super) fn metadata_hint(error: &MetadataError) -> Option<String> {
     let hint = match error {
-        MetadataError::Fetch(FetchError::Html { .. }) => {
-            "log in to the network, or set HTTPS_PROXY"
-        }
-        MetadataError::Fetch(FetchError::TooLarge { .. }) => {
-            "check --upstream: no metadata file of a real stream is that large"
-        }
-        MetadataError::Fetch(FetchError::Status { status, .. }) if status.is_server_error() => {
-            "the upstream has trouble of its own; run it again later"
-        }
-        MetadataError::Fetch(FetchError::Transport { source, .. }) if source.is_redirect() => {
-            "name the address that it redirects to with --upstream, if you trust it"
-        }
-        MetadataError::Fetch(FetchError::Status { .. }) => {
-            "check --upstream: it is the folder above 'streams'"
-        }
-        MetadataError::Fetch(_) => "check the network, the proxy (HTTPS_PROXY) and --ca-file",
+        MetadataError::Fetch(error) => return fetch_hint(error),
         MetadataError::Verify(VerifyError::UnknownKey { .. }) => {
             "if you trust that key, name its keyring with --keyring FILE"
         }
@@ -243,6 +228,38 @@ pub(super) fn metadata_hint(error: &MetadataError) -> Option<String> {
         | MetadataError::MissingProduct { .. } => {
             "tell the publisher of the stream; the earlier snapshot stands"
         }
+    };
+    Some(hint.to_owned())
+}
+
+pub(super) fn fetch_hint(error: &FetchError) -> Option<String> {
+    let hint = match error {
+        FetchError::Html { .. } => "log in to the network, or set HTTPS_PROXY",
+        FetchError::TooLarge { .. } => {
+            "check --upstream: no metadata file of a real stream is that large"
+        }
+        FetchError::Status { status, .. } if status.is_server_error() => {
+            "the upstream has trouble of its own; run it again later"
+        }
+        FetchError::Transport { source, .. } if source.is_redirect() => {
+            "name the address that it redirects to with --upstream, if you trust it"
+        }
+        FetchError::Transport { source, .. } if source.is_not_tls() => {
+            "it speaks no TLS: for a registry that must not, use --plain-http"
+        }
+        FetchError::Status { .. } => "check --upstream: it is the folder above 'streams'",
+        FetchError::NoSuchTag(_) => "check the name and the tag: oci://REGISTRY/NAME:TAG",
+        FetchError::Unauthorized { .. } | FetchError::Credentials { .. } => {
+            "log in first, with 'skopeo login', 'podman login' or 'docker login'"
+        }
+        FetchError::NotARegistry { .. } => "check the address: oci://REGISTRY[:PORT]/NAME:TAG",
+        FetchError::NotASnapshot { .. } | FetchError::NotHeld { .. } => {
+            "name a tag that 'maas-mirror export' or 'skopeo copy --all' made of a store"
+        }
+        FetchError::Digest { .. } => {
+            "do not use this registry until its owner explains it; the earlier snapshot stands"
+        }
+        _ => "check the network, the proxy (HTTPS_PROXY) and --ca-file",
     };
     Some(hint.to_owned())
 }

@@ -13,6 +13,9 @@ use crate::store::{Store, Writer};
 use crate::sync::Limits;
 
 pub(super) fn run(args: &ImportArgs, output: &Output) -> Result<Exit, Failure> {
+    if let [Place::Registry(reference)] = args.bundles.as_slice() {
+        return super::registry::import(reference, args, output);
+    }
     let root = &args.store.store;
     let doing = || format!("cannot import to {}", root.display());
     let mut places = Vec::new();
@@ -26,8 +29,11 @@ pub(super) fn run(args: &ImportArgs, output: &Output) -> Result<Exit, Failure> {
     let failed = |error| Failure::store(doing(), &error);
     let store = Store::open_or_create(root).map_err(failed)?;
     let writer = store.writer("maas-mirror import").map_err(failed)?;
-    let options =
-        Options { allow_older: args.allow_older, grace: args.grace, limits: Limits::default() };
+    let options = Options {
+        allow_older: args.fetch.allow_older,
+        grace: args.fetch.grace,
+        limits: Limits::default(),
+    };
     let done = take_all(&places, &writer, &keyring, options, output)?;
     show(&done, output);
     let whole = |(_, imported): &(Place, Imported)| {

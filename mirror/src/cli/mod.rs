@@ -18,6 +18,7 @@ mod meter;
 mod output;
 mod progress;
 mod prune;
+mod registry;
 mod serve;
 mod size;
 mod status;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::{FetchArgs, KeyringArgs, SelectionArgs, SyncArgs};
+use super::args::{FetchArgs, KeyringArgs, NetworkArgs, SelectionArgs, SyncArgs};
 use super::failure::{Exit, Failure};
 use super::output::{Output, bytes, count};
 use super::progress;
@@ -45,24 +45,34 @@ pub(super) fn build(
 ) -> Result<Sync, Failure> {
     let trusted =
         Keyring::from_files(&keyring.keyring).map_err(|error| Failure::keyring(&error))?;
-    let options = upstream::Options {
-        stall_timeout: fetch.stall_timeout,
-        retry: RetryPolicy { retries: fetch.retries, ..RetryPolicy::default() },
-        ca_files: fetch.ca_file.clone(),
-        ..upstream::Options::default()
-    };
-    let upstream = Upstream::new(address.clone(), options).map_err(|error| {
+    let upstream = Upstream::new(address.clone(), network(&fetch.network)).map_err(|error| {
         Failure::new(format!("cannot set up the connection to {address}"), error)
     })?;
+    // A registry has what somebody chose before: that is the default there.
+    let selection = match address.registry() {
+        Some(_) => selection.selection_of_held(),
+        None => selection.selection(),
+    };
     let options = Options {
-        selection: selection.selection(),
-        parallel: usize::from(fetch.parallel),
+        selection,
+        parallel: usize::from(fetch.network.parallel),
         grace: fetch.grace,
         limits: Limits::default(),
         allow_older: fetch.allow_older,
     };
     let keyring = Arc::new(trusted.allow_expired(keyring.allow_expired_key));
     Ok(Sync { upstream, keyring, options })
+}
+
+/// How to talk to an upstream or a registry.
+pub(super) fn network(args: &NetworkArgs) -> upstream::Options {
+    upstream::Options {
+        stall_timeout: args.stall_timeout,
+        retry: RetryPolicy { retries: args.retries, ..RetryPolicy::default() },
+        ca_files: args.ca_file.clone(),
+        plain_http: args.plain_http,
+        ..upstream::Options::default()
+    }
 }
 
 async fn work(args: &SyncArgs, sync: &Sync, output: &Output) -> Result<Exit, Failure> {
@@ -90,7 +100,7 @@ async fn work(args: &SyncArgs, sync: &Sync, output: &Output) -> Result<Exit, Fai
 }
 
 /// Ends with SIGINT or SIGTERM.
-async fn interrupted() -> Exit {
+pub(super) async fn interrupted() -> Exit {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

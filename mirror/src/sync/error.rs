@@ -172,8 +172,8 @@ impl MetadataError {
     #[must_use]
     pub fn is_verification(&self) -> bool {
         match self {
+            Self::Fetch(error) => error.is_verification(),
             Self::Verify(VerifyError::Engine(_) | VerifyError::Keyring(_))
-            | Self::Fetch(_)
             | Self::Document(_)
             | Self::NotAnIndex => false,
             Self::Verify(_)
@@ -190,8 +190,7 @@ impl ItemError {
     #[must_use]
     pub fn is_verification(&self) -> bool {
         match self {
-            Self::Fetch(FetchError::Length { .. }) => true,
-            Self::Fetch(_) => false,
+            Self::Fetch(error) => error.is_verification(),
             Self::Content(error) => !matches!(error, BlobError::Store(_)),
         }
     }

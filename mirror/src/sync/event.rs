@@ -35,7 +35,14 @@ pub enum Event<'a> {
     },
     /// What will be done is known.
     Planned(&'a Plan),
-    /// A download starts or goes on.
+    /// What a push will upload is known.
+    Sending {
+        /// Blobs.
+        count: usize,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// A download or an upload starts or goes on.
     Started {
         /// The item.
         path: &'a RelPath,
@@ -44,7 +51,7 @@ pub enum Event<'a> {
         /// Bytes in all.
         size: u64,
     },
-    /// Bytes of an item are on disk.
+    /// Bytes of an item are on disk, or on their way to a registry.
     Progress {
         /// The item.
         path: &'a RelPath,
@@ -60,7 +67,7 @@ pub enum Event<'a> {
         /// The pause before the next try.
         pause: Duration,
     },
-    /// An item is held.
+    /// An item is held, or a registry has it.
     Finished {
         /// The item.
         path: &'a RelPath,

@@ -9,6 +9,7 @@ use super::{Event, MetadataError, Observer, Sync, SyncError, blocking};
 use crate::signature::{Judgement, Memory, Signer};
 use crate::simplestreams::{Digest, Document, Index, Products, RelPath, Timestamp};
 use crate::store::{Store, StoreError, Writer};
+use crate::upstream::registry::Held;
 
 /// What an upstream may make large.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +87,8 @@ pub(super) async fn fetch(
         memory: Arc::new(memory),
     };
     let entry = sync.upstream.address().index().clone();
+    let held = held(store);
+    refresh(sync, &entry, &held, observer).await?;
     let mut chain = Chain::new(entry, known, sync.options.allow_older);
     let mut signers = BTreeMap::new();
     loop {
@@ -95,7 +98,7 @@ pub(super) async fn fetch(
         }
         // A round is an index, then all it names: side by side.
         let memory = &metadata.memory;
-        let fetches = round.iter().map(|wanted| fetch_one(sync, memory, wanted, observer));
+        let fetches = round.iter().map(|wanted| fetch_one(sync, memory, wanted, &held, observer));
         let fetched = futures_util::future::try_join_all(fetches).await?;
         for (wanted, (file, document)) in round.into_iter().zip(fetched) {
             let fail =
@@ -121,18 +124,56 @@ pub(super) async fn fetch(
     Ok(metadata)
 }
 
+/// Small content that the store has, by digest, which is checked.
+fn held(store: Option<&Store>) -> Held {
+    let store = store.cloned();
+    Arc::new(move |digest| store.as_ref()?.read_blob(digest).ok())
+}
+
+/// Asks a registry what it holds; other upstreams are not asked.
+async fn refresh(
+    sync: &Sync,
+    entry: &RelPath,
+    held: &Held,
+    observer: &dyn Observer,
+) -> Result<(), SyncError> {
+    let on_retry =
+        |error: &_, pause| observer.event(&Event::Retrying { path: entry, error, pause });
+    sync.upstream.refresh(held, on_retry).await.map_err(|error| SyncError::Metadata {
+        path: entry.clone(),
+        source: Box::new(error.into()),
+    })
+}
+
+/// The signed file that a registry has under `path`, where the store holds it:
+/// it is judged anew all the same.
+async fn held_file(sync: &Sync, path: &RelPath, held: &Held) -> Result<Option<Vec<u8>>, SyncError> {
+    let holdings = sync.upstream.holdings();
+    let Some(digest) = holdings.and_then(|holdings| Some(holdings.file(path)?.digest)) else {
+        return Ok(None);
+    };
+    let held = Arc::clone(held);
+    blocking(move || held(&digest)).await
+}
+
 async fn fetch_one(
     sync: &Sync,
     memory: &Arc<Memory>,
     wanted: &Wanted,
+    held: &Held,
     observer: &dyn Observer,
 ) -> Result<(SignedFile, Document), SyncError> {
     let path = &wanted.path;
     let fail = |source| SyncError::Metadata { path: path.clone(), source: Box::new(source) };
     let limit = sync.options.limits.metadata_bytes;
     let on_retry = |error: &_, pause| observer.event(&Event::Retrying { path, error, pause });
-    let bytes = sync.upstream.fetch_metadata(path, limit, on_retry).await;
-    let bytes = bytes.map_err(|error| fail(error.into()))?;
+    let bytes = match held_file(sync, path, held).await? {
+        Some(bytes) => bytes,
+        None => {
+            let bytes = sync.upstream.fetch_metadata(path, limit, on_retry).await;
+            bytes.map_err(|error| fail(error.into()))?
+        }
+    };
     let (keyring, memory) = (Arc::clone(&sync.keyring), Arc::clone(memory));
     let judged = blocking(move || {
         let verified = memory.verify(&keyring, &bytes)?;

@@ -29,7 +29,7 @@ pub use metadata::Limits;
 pub use plan::{Plan, PlannedItem};
 
 use crate::signature::Keyring;
-use crate::simplestreams::{Digest, Selection, select};
+use crate::simplestreams::{Digest, Products, Selected, Selection, select_among};
 use crate::store::{Collected, LastSync, Outcome, Store, Writer};
 use crate::upstream::Upstream;
 
@@ -90,8 +90,19 @@ impl Sync {
         observer: &dyn Observer,
     ) -> Result<Plan, SyncError> {
         let metadata = metadata::fetch(self, store, observer).await?;
-        let selected = select(&metadata.products, &self.options.selection)?;
+        let selected = self.select(&metadata.products)?;
         Plan::new(store, &metadata, selected)
+    }
+
+    /// What to hold of what the metadata lists. A registry has no more than the
+    /// snapshot that was pushed there.
+    fn select(&self, products: &[Products]) -> Result<Selected, SyncError> {
+        let holdings = self.upstream.holdings();
+        let on_offer = |path: Option<&str>| match &holdings {
+            Some(holdings) => path.is_some_and(|path| holdings.has(path)),
+            None => true,
+        };
+        Ok(select_among(products, &self.options.selection, &on_offer)?)
     }
 
     /// Brings `store` up to date.
@@ -124,7 +135,7 @@ impl Sync {
         observer: &Arc<dyn Observer>,
     ) -> Result<Report, SyncError> {
         let metadata = metadata::fetch(self, Some(writer.store()), observer.as_ref()).await?;
-        let selected = select(&metadata.products, &self.options.selection)?;
+        let selected = self.select(&metadata.products)?;
         let plan = Plan::new(Some(writer.store()), &metadata, selected)?;
         observer.event(&Event::Planned(&plan));
         plan.check()?;
