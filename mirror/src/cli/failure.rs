@@ -184,6 +184,7 @@ pub(super) fn sync_hint(error: &SyncError) -> Option<String> {
     let hint = match error {
         SyncError::Store(error) => return store_hint(error),
         SyncError::Metadata { source, .. } => return metadata_hint(source),
+        SyncError::Registry(error) => return fetch_hint(error),
         SyncError::NothingSelected => {
             "check --release, --arch, --kernel and the filters; nothing was changed"
         }

@@ -33,6 +33,9 @@ pub enum SyncError {
         /// Why not.
         source: Box<MetadataError>,
     },
+    /// What a registry holds cannot be found out.
+    #[error(transparent)]
+    Registry(Box<FetchError>),
     /// The index names more files than the limit.
     #[error("the index names more than {limit} files")]
     TooManyFiles {
@@ -148,6 +151,7 @@ impl SyncError {
             )
             | Self::Space { .. } => Kind::Refused,
             Self::Metadata { source, .. } if source.is_verification() => Kind::Unverified,
+            Self::Registry(error) if error.is_verification() => Kind::Unverified,
             Self::Selection(
                 SelectionError::Unverifiable { .. }
                 | SelectionError::Digest { .. }

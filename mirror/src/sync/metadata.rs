@@ -139,10 +139,8 @@ async fn refresh(
 ) -> Result<(), SyncError> {
     let on_retry =
         |error: &_, pause| observer.event(&Event::Retrying { path: entry, error, pause });
-    sync.upstream.refresh(held, on_retry).await.map_err(|error| SyncError::Metadata {
-        path: entry.clone(),
-        source: Box::new(error.into()),
-    })
+    let refreshed = sync.upstream.refresh(held, on_retry).await;
+    refreshed.map_err(|error| SyncError::Registry(Box::new(error)))
 }
 
 /// The signed file that a registry has under `path`, where the store holds it:

@@ -4,6 +4,7 @@
 //! - [`Mirror`], [`Running`], [`Run`]: the program before, while and after it runs.
 //! - [`Serving`]: the program as a server; [`http`]: a client that sees every byte.
 //! - [`Held`]: what a store held at one moment, and must still serve after a failure.
+//! - [`Registry`]: Debian's docker-registry; [`Proxy`]: what cuts connections to it.
 //! - [`Tmpfs`]: a small disk.
 #![allow(
     clippy::expect_used,
@@ -16,6 +17,8 @@
 mod held;
 pub mod http;
 mod program;
+mod proxy;
+mod registry;
 mod serving;
 mod text;
 mod tmpfs;
@@ -25,6 +28,8 @@ use std::time::{Duration, Instant};
 
 pub use held::Held;
 pub use program::{Mirror, Run, Running};
+pub use proxy::Proxy;
+pub use registry::{PASSWORD, Registry, USER};
 pub use serving::Serving;
 pub use text::sha256;
 pub use tmpfs::Tmpfs;

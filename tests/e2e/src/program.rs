@@ -71,6 +71,13 @@ impl Mirror {
         self
     }
 
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
     /// Sends what it prints to a disk that is full.
     #[must_use]
     pub fn to_full_disk(mut self) -> Self {

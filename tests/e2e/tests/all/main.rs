@@ -17,6 +17,8 @@ mod json;
 mod kill;
 mod lifecycle;
 mod redirects;
+mod registry;
+mod registry_hostile;
 mod rollback;
 mod serve;
 mod serve_sync;

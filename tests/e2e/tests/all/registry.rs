@@ -1,0 +1,501 @@
+//! A registry as target and as upstream: Debian's docker-registry, and skopeo beside it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use e2e::{Held, Mirror, PASSWORD, Proxy, Registry, Run, Serving, USER, World, eventually};
+use fixtures::{Certificate, Release, SigningKey, StreamSpec};
+use rustix::process::Signal;
+
+/// An export of the world's store, which tries nothing twice.
+fn export(world: &World, url: &str) -> Mirror {
+    world.mirror("export").args([url, "--plain-http"]).env("MAAS_MIRROR_RETRIES", "0")
+}
+
+/// A sync from a registry to a store of its own.
+fn replica(world: &World, url: &str) -> Mirror {
+    world.sync_to(&replica_store(world), url).args(["--plain-http"])
+}
+
+fn replica_store(world: &World) -> PathBuf {
+    world.dir().join("replica")
+}
+
+/// A mirrored world, and a registry that its snapshot was pushed to.
+fn pushed() -> (World, Held, Registry, String) {
+    let (world, held) = World::held();
+    let registry = Registry::start();
+    let url = registry.url("maas/images");
+    export(&world, &url).run().expect(0);
+    (world, held, registry, url)
+}
+
+fn skopeo(args: &[&str]) {
+    let run = Command::new("skopeo").arg("--insecure-policy").args(args).output();
+    let run = run.expect("skopeo: install Debian's package of that name");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+/// Digest of the largest item of what is held.
+fn largest(held: &Held) -> (String, usize) {
+    let largest = held.files.values().max_by_key(|bytes| bytes.len()).expect("a file");
+    (e2e::sha256(largest), largest.len())
+}
+
+#[test]
+fn there_and_back() {
+    let (world, held, registry, url) = pushed();
+    let before = registry.requests().len();
+    let again = export(&world, &url).args(["-o", "json"]).run().expect(0).json();
+    assert_eq!(again["changed"], false, "{again}");
+    assert_eq!(again["sent_blobs"], 0, "{again}");
+    assert_eq!(again["snapshot"], format!("sha256:{}", held.snapshot.replace("sha256:", "")));
+    for method in ["POST", "PUT", "PATCH"] {
+        assert_eq!(registry.count(before, method, "/"), 0, "{:?}", registry.requests());
+    }
+
+    replica(&world, &url).run().expect(0);
+    let copy = Held::at(&world, &replica_store(&world));
+    assert_eq!(copy.snapshot, held.snapshot);
+    assert_eq!(copy.files, held.files);
+    held.assert_stands_at(&world, &replica_store(&world));
+
+    // Nothing new: one request, which has no body.
+    let before = registry.requests().len();
+    let report = replica(&world, &url).args(["-o", "json"]).run().expect(0).json();
+    assert_eq!(report["changed"], false, "{report}");
+    assert_eq!(report["fetched_bytes"], 0, "{report}");
+    let requests = registry.requests().split_off(before);
+    assert_eq!(requests, ["HEAD /v2/maas/images/manifests/current 200"]);
+}
+
+#[test]
+fn by_digest_and_by_import() {
+    let (world, held, registry, url) = pushed();
+    let digest = held.snapshot.trim_start_matches("sha256:");
+    let store = world.dir().join("imported");
+    let import = |url: &str| {
+        let run = world.at("import", &store).args([url, "--plain-http"]);
+        run.args(world.keyring_args()).run()
+    };
+    import(&format!("oci://{}/maas/images@sha256:{digest}", registry.address())).expect(0);
+    assert_eq!(Held::at(&world, &store).snapshot, held.snapshot);
+    // The digest says it all, and the store has it.
+    let before = registry.requests().len();
+    import(&format!("oci://{}/maas/images@sha256:{digest}", registry.address())).expect(0);
+    assert_eq!(registry.requests().len(), before);
+    import(&url).expect(0);
+    held.assert_stands_at(&world, &store);
+}
+
+#[test]
+fn a_replica_follows_a_tag() {
+    let (mut world, old, registry, url) = pushed();
+    let serve = world.at("serve", &replica_store(&world)).args(world.keyring_args());
+    let serve = serve.args(["--listen", "127.0.0.1:0", "--upstream", &url, "--every", "1s"]);
+    let serving = Serving::ready(serve.args(["--plain-http"]));
+    old.assert_served_by(&serving);
+    world.stream.add_version("20211015").expect("version");
+    world.publish();
+    world.sync().run().expect(0);
+    let new = Held::by(&world);
+    export(&world, &url).run().expect(0);
+    let squashfs = "/images/xenial/amd64/20211015/squashfs";
+    eventually("the new version", || serving.get(squashfs).status == 200);
+    new.assert_served_by(&serving);
+    let asks = |times| registry.count(0, "HEAD", "/manifests/current 200") >= times;
+    let now = registry.count(0, "HEAD", "/manifests/current 200");
+    eventually("two more looks at the tag", || asks(now + 2));
+    serving.stop();
+    assert_eq!(Held::at(&world, &replica_store(&world)).snapshot, new.snapshot);
+    // Nothing was fetched twice: neither items nor manifests that did not change.
+    let mut fetched: Vec<_> = registry.requests();
+    fetched.retain(|request| request.starts_with("GET") && request.contains("sha256:"));
+    let all = fetched.len();
+    fetched.sort();
+    fetched.dedup();
+    assert_eq!(fetched.len(), all);
+}
+
+#[test]
+fn a_tag_that_goes_back_is_refused() {
+    let (mut world, old, registry, url) = pushed();
+    replica(&world, &url).run().expect(0);
+    world.stream.add_version("20211015").expect("version");
+    world.publish();
+    world.sync().run().expect(0);
+    export(&world, &url).run().expect(0);
+    replica(&world, &url).run().expect(0);
+    let new = Held::at(&world, &replica_store(&world));
+    assert_ne!(new.snapshot, old.snapshot);
+    let digest = old.snapshot.trim_start_matches("sha256:");
+    let image = format!("docker://{}/maas/images", registry.address());
+    skopeo(&[
+        "copy",
+        "--all",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        &format!("{image}@sha256:{digest}"),
+        &format!("{image}:current"),
+    ]);
+    replica(&world, &url).run().failed(4, "registry-older");
+    new.assert_stands_at(&world, &replica_store(&world));
+    replica(&world, &url).args(["--allow-older"]).run().expect(0);
+    old.assert_stands_at(&world, &replica_store(&world));
+}
+
+#[test]
+fn what_the_snapshot_holds_is_what_a_replica_takes() {
+    let spec = StreamSpec::new().releases(&[Release::Xenial, Release::Bionic]).version_count(3);
+    let world = World::of(&spec);
+    // Two of three versions of two releases; no choice of the replica's own.
+    world.sync().args(["--arch", "amd64", "--max-versions", "2"]).run().expect(0);
+    let held = Held::by(&world);
+    let registry = Registry::start();
+    let url = registry.url("maas");
+    export(&world, &url).run().expect(0);
+    replica(&world, &url).run().expect(0);
+    assert_eq!(Held::at(&world, &replica_store(&world)).snapshot, held.snapshot);
+    // A choice restricts it; the rest goes by what is held, not by what is listed.
+    let of = |args: &[&str]| {
+        let store = world.dir().join("chosen");
+        let run = world.sync_to(&store, &url).args(["--plain-http"]).args(args);
+        run.run().expect(0);
+        let held = Held::at(&world, &store);
+        std::fs::remove_dir_all(store).expect("remove");
+        held.files.into_keys().filter(|path| !path.starts_with("streams/")).collect::<Vec<_>>()
+    };
+    let bionic = of(&["--release", "bionic"]);
+    assert!(bionic.iter().any(|path| path.starts_with("bionic/")));
+    assert!(!bionic.iter().any(|path| path.starts_with("xenial/")));
+    assert!(bionic.iter().all(|path| held.files.contains_key(path)));
+    let all = held.files.keys().filter(|path| path.starts_with("bionic/")).count();
+    assert_eq!(bionic.iter().filter(|path| path.starts_with("bionic/")).count(), all);
+    let newest = of(&["--max-versions", "1"]);
+    assert!(newest.len() < held.files.len() - 3 && !newest.is_empty());
+    // What it lacks cannot be chosen.
+    let store = world.dir().join("none");
+    let run = world.sync_to(&store, &url).args(["--plain-http", "--release", "noble"]);
+    assert!(run.run().expect(1).stderr.contains("matches nothing"));
+}
+
+#[test]
+fn an_export_of_a_choice() {
+    let spec = StreamSpec::new().releases(&[Release::Xenial, Release::Bionic]);
+    let world = World::of(&spec);
+    world.sync().args(["--arch", "amd64"]).run().expect(0);
+    let registry = Registry::start();
+    let url = registry.url("maas:bionic");
+    let run = export(&world, &url).args(["--release", "bionic", "--no-bootloaders"]);
+    run.args(world.keyring_args()).run().expect(0);
+    replica(&world, &url).run().expect(0);
+    let files = Held::at(&world, &replica_store(&world)).files;
+    assert!(files.keys().any(|path| path.starts_with("bionic/")));
+    assert!(files.keys().all(|path| path.starts_with("bionic/") || path.starts_with("streams/")));
+}
+
+#[test]
+fn skopeo_takes_it_away_and_back() {
+    let (world, held, registry, url) = pushed();
+    let image = url.replace("oci://", "docker://");
+    let archive = format!("oci-archive:{}:current", world.dir().join("bundle.tar").display());
+    let tls = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+    let tmp = world.dir().join("tmp").display().to_string();
+    let copy = |from: &str, to: &str| {
+        skopeo(&["--tmpdir", &tmp, "copy", "--quiet", "--all", tls[0], tls[1], from, to]);
+    };
+    copy(&format!("{image}:current"), &archive);
+    copy(&archive, &format!("docker://{}/back:v1", registry.address()));
+    replica(&world, &registry.url("back:v1")).run().expect(0);
+    held.assert_stands_at(&world, &replica_store(&world));
+}
+
+/// A file of logins, for `registry`.
+fn logins(world: &World, registry: &str, user: &str, password: &str) -> PathBuf {
+    use base64::Engine as _;
+    let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    let text = format!(r#"{{"auths":{{"{registry}":{{"auth":"{login}"}}}}}}"#);
+    let path = world.dir().join(format!("auth-{}.json", password.len()));
+    std::fs::write(&path, text).expect("write");
+    path
+}
+
+#[track_caller]
+fn tells_no_secret(run: &Run, secrets: &[&str]) {
+    for secret in secrets {
+        for text in [&run.stdout, &run.stderr] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_login_from_the_usual_file() {
+    let (world, held) = World::held();
+    let registry = Registry::with_login();
+    let url = registry.url("maas");
+    let good = logins(&world, registry.address(), USER, PASSWORD);
+    let wrong = logins(&world, registry.address(), USER, "wrong-and-secret");
+    let other = logins(&world, "other.example:5000", USER, "other");
+    let with = |run: Mirror, file: &Path| {
+        let run = run.env("REGISTRY_AUTH_FILE", file).args(["-vv"]);
+        let run = run.named(registry.address(), "REGISTRY").run();
+        let encoded = std::fs::read_to_string(file).expect("logins");
+        let encoded = encoded.split('"').nth(7).expect("a login");
+        tells_no_secret(&run, &[PASSWORD, "wrong-and-secret", encoded]);
+        run
+    };
+    with(export(&world, &url), &other).failed(1, "registry-no-login");
+    with(export(&world, &url), &wrong).failed(1, "registry-wrong-login");
+    with(replica(&world, &url), &wrong).expect(1);
+    assert_eq!(registry.count(0, "PUT", "/"), 0);
+    with(export(&world, &url), &good).expect(0);
+    with(replica(&world, &url), &other).expect(1);
+    with(replica(&world, &url), &good).expect(0);
+    held.assert_stands_at(&world, &replica_store(&world));
+    let status = world.at("status", &replica_store(&world)).run().expect(0);
+    tells_no_secret(&status, &[PASSWORD]);
+    // As docker keeps it.
+    let folder = world.dir().join("docker");
+    std::fs::create_dir(&folder).expect("folder");
+    std::fs::copy(&good, folder.join("config.json")).expect("copy");
+    let run = replica(&world, &url).env("DOCKER_CONFIG", &folder).env("XDG_RUNTIME_DIR", "");
+    run.env("XDG_CONFIG_HOME", world.dir()).env("REGISTRY_AUTH_FILE", "").run().expect(0);
+}
+
+#[test]
+fn a_login_in_the_address_is_refused() {
+    let world = World::new();
+    for args in [["sync", "--upstream"], ["export", "--store"]] {
+        let url = "oci://me:secret@127.0.0.1:1/maas";
+        let run = Mirror::new(args).args([url, url]).run().expect(64);
+        tells_no_secret(&run, &["secret"]);
+    }
+    drop(world);
+}
+
+#[test]
+fn tls_by_a_private_authority() {
+    let (world, held) = World::held();
+    let certificate = Certificate::generate().expect("certificate");
+    let registry = Registry::with_tls(&certificate);
+    let url = registry.url("maas");
+    let ca = world.dir().join("ca.pem");
+    std::fs::write(&ca, &certificate.ca_pem).expect("write");
+    let export = || {
+        let run = world.mirror("export").arg(&url).env("MAAS_MIRROR_RETRIES", "0");
+        run.named(registry.address(), "REGISTRY")
+    };
+    let ca_file = [Path::new("--ca-file"), ca.as_path()];
+    export().run().failed(1, "registry-untrusted");
+    export().args(ca_file).run().expect(0);
+    let sync = || world.sync_to(&replica_store(&world), &url);
+    sync().run().expect(1);
+    sync().args(ca_file).run().expect(0);
+    held.assert_stands_at(&world, &replica_store(&world));
+    // And one without TLS is not spoken to without.
+    let plain = Registry::start();
+    let run = world.mirror("export").arg(plain.url("maas")).named(plain.address(), "REGISTRY");
+    run.run().failed(1, "registry-plain");
+    assert_eq!(plain.count(0, "PUT", "/"), 0);
+}
+
+#[test]
+fn tampered_content_is_never_published() {
+    let (world, old, registry, url) = pushed();
+    replica(&world, &url).run().expect(0);
+    let (digest, size) = largest(&old);
+    for damaged in [vec![0; size], vec![0; size - 1], vec![0; size + 1]] {
+        std::fs::remove_dir_all(replica_store(&world)).expect("remove");
+        std::fs::write(registry.stored(&digest), damaged).expect("tamper");
+        let run = replica(&world, &url).run().expect(4);
+        assert!(run.stderr.contains("squashfs"), "{}", run.stderr);
+        let status = world.at("list", &replica_store(&world)).run();
+        assert!(status.stderr.contains("snapshot"), "{}", status.stderr);
+        assert!(!e2e::blobs_in(&replica_store(&world)).contains(&digest));
+    }
+    // Signed files and the snapshot's own description are no different.
+    let index = old.snapshot.trim_start_matches("sha256:").to_owned();
+    let signed = e2e::sha256(&old.files["streams/v1/index.sjson"]);
+    for part in [signed, index] {
+        let path = registry.stored(&part);
+        let good = std::fs::read(&path).expect("stored");
+        let mut bad = good.clone();
+        *bad.last_mut().expect("a byte") ^= 1;
+        std::fs::write(&path, bad).expect("tamper");
+        std::fs::remove_dir_all(replica_store(&world)).expect("remove");
+        let run = replica(&world, &url).run();
+        assert!(run.code == 4 || run.code == 1, "{}", run.stderr);
+        assert!(!e2e::blobs_in(&replica_store(&world)).contains(&part), "{}", run.stderr);
+        std::fs::write(&path, good).expect("mend");
+    }
+    std::fs::write(
+        registry.stored(&digest),
+        old.files.values().max_by_key(|b| b.len()).expect("file"),
+    )
+    .expect("mend");
+    replica(&world, &url).run().expect(0);
+    old.assert_stands_at(&world, &replica_store(&world));
+}
+
+#[test]
+fn a_damaged_blob_is_never_sent() {
+    let (world, held) = World::held();
+    let registry = Registry::start();
+    let url = registry.url("maas");
+    let (digest, size) = largest(&held);
+    let path = world.store().join("blobs/sha256").join(&digest);
+    let good = std::fs::read(&path).expect("blob");
+    for damage in [vec![0; size], vec![0; size - 1], vec![0; size + 1]] {
+        std::fs::write(&path, damage).expect("damage");
+        export(&world, &url).run().failed(4, "registry-damaged");
+    }
+    std::fs::remove_file(&path).expect("remove");
+    export(&world, &url).run().expect(4);
+    assert!(!registry.stored(&digest).exists());
+    assert_eq!(registry.count(0, "PUT", "/manifests/"), 0);
+    std::fs::write(&path, good).expect("mend");
+    export(&world, &url).run().expect(0);
+    replica(&world, &url).run().expect(0);
+    held.assert_stands_at(&world, &replica_store(&world));
+}
+
+#[test]
+fn another_key_is_not_trusted() {
+    let (world, _held, _registry, url) = pushed();
+    let stranger = SigningKey::generate("Stranger <stranger@example.org>").expect("key");
+    let keyring = world.dir().join("stranger.gpg");
+    stranger.write_keyring(&keyring).expect("keyring");
+    let store = replica_store(&world);
+    let run = world.at("sync", &store).args(["--upstream", &url, "--plain-http", "--keyring"]);
+    run.arg(&keyring).run().expect(4);
+    assert!(world.at("list", &store).run().stderr.contains("snapshot"));
+    replica(&world, &url).run().expect(0);
+}
+
+#[test]
+fn tags_that_are_not_there_or_not_ours() {
+    let (world, _held, registry, _url) = pushed();
+    let named = |run: Mirror| run.named(registry.address(), "REGISTRY").run();
+    named(replica(&world, &registry.url("maas/images:v9"))).failed(1, "registry-no-tag");
+    named(replica(&world, &registry.url("nothing"))).failed(1, "registry-no-name");
+    // An ordinary image.
+    let image = world.dir().join("image");
+    let layout = [
+        ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#.to_owned()),
+        (
+            "blobs/sha256/44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+            "{}".into(),
+        ),
+    ];
+    let manifest = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
+    let digest = e2e::sha256(manifest.as_bytes());
+    let index = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:{digest}","size":{},"annotations":{{"org.opencontainers.image.ref.name":"v1"}}}}]}}"#,
+        manifest.len()
+    );
+    let more = [("index.json", index), (&format!("blobs/sha256/{digest}"), manifest.to_owned())];
+    for (path, text) in layout.into_iter().chain(more) {
+        fixtures::write_file(&image.join(path), text.as_bytes()).expect("write");
+    }
+    let to = format!("docker://{}/image:v1", registry.address());
+    skopeo(&[
+        "copy",
+        "--quiet",
+        "--dest-tls-verify=false",
+        &format!("oci:{}:v1", image.display()),
+        &to,
+    ]);
+    named(replica(&world, &registry.url("image:v1"))).failed(1, "registry-not-a-snapshot");
+    assert!(e2e::blobs_in(&replica_store(&world)).is_empty());
+}
+
+#[test]
+fn a_cut_download_goes_on_where_it_was() {
+    let world = World::of(&StreamSpec::new().scale(0.02));
+    world.sync().run().expect(0);
+    let held = Held::by(&world);
+    let registry = Registry::start();
+    export(&world, &registry.url("maas")).run().expect(0);
+    let proxy = Proxy::before(registry.address());
+    let url = format!("oci://{}/maas", proxy.address());
+    // Once within a run, and once so that the run ends.
+    proxy.cut_downloads(500_000, 1);
+    let run = replica(&world, &url).args(["--retries", "1", "--parallel", "1"]).run().expect(0);
+    assert!(run.stderr.contains("trying again"), "{}", run.stderr);
+    assert_eq!(registry.count(0, "GET", " 206"), 1);
+    held.assert_stands_at(&world, &replica_store(&world));
+
+    std::fs::remove_dir_all(replica_store(&world)).expect("remove");
+    proxy.cut_downloads(500_000, 1);
+    replica(&world, &url).args(["--parallel", "1"]).run().expect(3);
+    replica(&world, &url).args(["--parallel", "1"]).run().expect(0);
+    assert_eq!(registry.count(0, "GET", " 206"), 2);
+    assert_eq!(proxy.cuts_left(), 0);
+    held.assert_stands_at(&world, &replica_store(&world));
+}
+
+#[test]
+fn a_cut_upload_is_made_again_and_the_tag_comes_last() {
+    let world = World::of(&StreamSpec::new().scale(0.02));
+    world.sync().run().expect(0);
+    let held = Held::by(&world);
+    let registry = Registry::start();
+    let proxy = Proxy::before(registry.address());
+    let url = format!("oci://{}/maas", proxy.address());
+    proxy.cut_uploads(500_000, 1);
+    let run = export(&world, &url).args(["--parallel", "1"]).run().expect(1);
+    assert!(run.stderr.contains("hint: "), "{}", run.stderr);
+    assert_eq!(proxy.cuts_left(), 0);
+    // What is incomplete has no name.
+    replica(&world, &url).run().expect(1);
+    let before = registry.requests().len();
+    proxy.cut_uploads(500_000, 1);
+    export(&world, &url).args(["--parallel", "1", "--retries", "1"]).run().expect(0);
+    let puts: Vec<_> = registry.requests().split_off(before);
+    let puts: Vec<_> =
+        puts.iter().filter(|it| it.starts_with("PUT") && it.contains("/manifests/")).collect();
+    assert!(puts.last().expect("puts").contains("/manifests/current "), "{puts:?}");
+    replica(&world, &url).run().expect(0);
+    held.assert_stands_at(&world, &replica_store(&world));
+}
+
+#[test]
+fn killed_on_the_way_there_and_on_the_way_back() {
+    let world = World::of(&StreamSpec::new().scale(0.02));
+    world.sync().run().expect(0);
+    let held = Held::by(&world);
+    let registry = Registry::start();
+    let url = registry.url("maas");
+    // After so many blobs that the registry has of it.
+    let blobs = |method: &str, status: &str| registry.count(0, method, status);
+    for step in 1..4 {
+        let mut running = export(&world, &url).args(["--parallel", "1"]).spawn();
+        eventually("uploads", || blobs("PUT", " 201") >= step * 3 || running.ended());
+        running.signal(Signal::KILL);
+        running.wait();
+        let tag = registry.count(0, "PUT", "/manifests/current 201");
+        if tag == 0 {
+            replica(&world, &url).run().expect(1);
+        }
+    }
+    export(&world, &url).run().expect(0);
+    // No blob was committed twice.
+    let mut puts = registry.requests();
+    puts.retain(|it| it.starts_with("PUT") && it.contains("/blobs/") && it.ends_with(" 201"));
+    assert!(puts.len() <= held.files.len() + 1 + 3, "{puts:?}");
+    for step in 1..4 {
+        let before = registry.requests().len();
+        let mut running = replica(&world, &url).args(["--parallel", "1"]).spawn();
+        let got = || registry.count(before, "GET", "/blobs/");
+        eventually("downloads", || got() >= step || running.ended());
+        running.signal(Signal::KILL);
+        running.wait();
+        let store = replica_store(&world);
+        if store.join("oci-layout").exists() {
+            world.at("verify", &store).args(world.keyring_args()).run();
+        }
+    }
+    replica(&world, &url).run().expect(0);
+    held.assert_stands_at(&world, &replica_store(&world));
+}
