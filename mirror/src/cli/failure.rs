@@ -246,10 +246,16 @@ pub(super) fn fetch_hint(error: &FetchError) -> Option<String> {
             "name the address that it redirects to with --upstream, if you trust it"
         }
         FetchError::Transport { source, .. } if source.is_not_tls() => {
-            "it speaks no TLS: for a registry that must not, use --plain-http"
+            "name an http:// address, or, for a registry without TLS, use --plain-http"
+        }
+        FetchError::Status { status, .. } if status.as_u16() == 403 => {
+            "the login may not do that: ask the owner of the upstream or registry"
         }
         FetchError::Status { .. } => "check --upstream: it is the folder above 'streams'",
         FetchError::NoSuchTag(_) => "check the name and the tag: oci://REGISTRY/NAME:TAG",
+        FetchError::Unauthorized { file: Some(_), .. } => {
+            "log in again, with 'skopeo login', 'podman login' or 'docker login'"
+        }
         FetchError::Unauthorized { .. } | FetchError::Credentials { .. } => {
             "log in first, with 'skopeo login', 'podman login' or 'docker login'"
         }

@@ -15,8 +15,8 @@ use crate::bundle::Chosen;
 use crate::push::{PushError, Pushed, push};
 use crate::store::Store;
 use crate::sync::Observer;
-use crate::upstream::Address;
 use crate::upstream::registry::{Reference, Target};
+use crate::upstream::{Address, ConfigError};
 
 /// Puts a snapshot under a tag.
 pub(super) fn export(
@@ -32,8 +32,13 @@ pub(super) fn export(
     }
     let store = Store::open(root).map_err(|error| Failure::store(doing.clone(), &error))?;
     let chosen = choose(args, &store, &doing)?;
-    let target = Target::new(reference, &network(&args.network))
-        .map_err(|error| Failure::new(doing.clone(), error))?;
+    let target = Target::new(reference, &network(&args.network)).map_err(|error| match error {
+        error @ ConfigError::NoTag(_) => {
+            let hint = "name a tag: oci://REGISTRY/NAME:TAG";
+            Failure::new(doing.clone(), error).hint(hint).exit(Exit::Usage)
+        }
+        error => Failure::new(doing.clone(), error),
+    })?;
     let parallel = usize::from(args.network.parallel);
     let observer = progress::observer(output);
     let started = Instant::now();

@@ -158,6 +158,14 @@ impl Store {
         }
     }
 
+    /// As [`Store::read_blob`], where it is there, right, and no longer than
+    /// `limit` bytes.
+    #[must_use]
+    pub fn read_small(&self, digest: &Digest, limit: u64) -> Option<Vec<u8>> {
+        let meta = fs::symlink_metadata(self.blob_path(digest)).ok()?;
+        (meta.is_file() && meta.len() <= limit).then(|| self.read_blob(digest).ok()).flatten()
+    }
+
     /// Opens a blob for reading.
     ///
     /// # Errors

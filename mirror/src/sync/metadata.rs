@@ -127,7 +127,7 @@ pub(super) async fn fetch(
 /// Small content that the store has, by digest, which is checked.
 fn held(store: Option<&Store>) -> Held {
     let store = store.cloned();
-    Arc::new(move |digest| store.as_ref()?.read_blob(digest).ok())
+    Arc::new(move |digest, limit| store.as_ref()?.read_small(digest, limit))
 }
 
 /// Asks a registry what it holds; other upstreams are not asked.
@@ -150,8 +150,8 @@ async fn held_file(sync: &Sync, path: &RelPath, held: &Held) -> Result<Option<Ve
     let Some(digest) = holdings.and_then(|holdings| Some(holdings.file(path)?.digest)) else {
         return Ok(None);
     };
-    let held = Arc::clone(held);
-    blocking(move || held(&digest)).await
+    let (held, limit) = (Arc::clone(held), sync.options.limits.metadata_bytes);
+    blocking(move || held(&digest, limit)).await
 }
 
 async fn fetch_one(

@@ -184,24 +184,32 @@ impl TransportError {
     /// Whether the server does not speak TLS.
     #[must_use]
     pub fn is_not_tls(&self) -> bool {
-        self.to_string().contains("InvalidContentType")
+        self.cause().contains("InvalidContentType")
+    }
+
+    /// What the innermost cause says.
+    fn cause(&self) -> String {
+        let mut cause: &dyn Error = &self.0;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        cause.to_string()
     }
 
     /// What is the same in a second: a redirect that is not followed, a scheme
     /// that is not known, a certificate that is not trusted.
     fn is_final(&self) -> bool {
-        let untrusted = || self.to_string().contains("invalid peer certificate");
+        let untrusted = || self.cause().contains("invalid peer certificate");
         self.0.is_redirect() || self.0.is_builder() || self.is_not_tls() || untrusted()
     }
 }
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut cause: &dyn Error = &self.0;
-        while let Some(source) = cause.source() {
-            cause = source;
+        let text = self.cause();
+        if self.is_not_tls() {
+            return write!(f, "it does not speak TLS: {text}");
         }
-        let text = cause.to_string();
         if self.0.is_connect() && text.contains("lookup") {
             return write!(f, "the host name cannot be resolved: {text}");
         }

@@ -223,7 +223,7 @@ impl Upstream {
         let holdings = match source.found() {
             Some(found) => found,
             None => {
-                let nothing: Held = Arc::new(|_| None);
+                let nothing: Held = Arc::new(|_, _| None);
                 source.resolve(&nothing, &self.options.retry, &|_, _| {}).await?
             }
         };

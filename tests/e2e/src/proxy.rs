@@ -49,7 +49,7 @@ impl Proxy {
                 }
                 if let Ok(client) = client {
                     // A connection that cannot be passed on is one that is cut.
-                    let _ = pass(client, &shared);
+                    let _ = pass(&client, &shared);
                 }
             }
         });
@@ -91,7 +91,7 @@ impl Proxy {
     }
 }
 
-fn pass(client: TcpStream, state: &Arc<State>) -> io::Result<()> {
+fn pass(client: &TcpStream, state: &Arc<State>) -> io::Result<()> {
     state.connections.fetch_add(1, Ordering::SeqCst);
     let server = TcpStream::connect(&state.target)?;
     for (from, to, upwards) in [
@@ -107,10 +107,7 @@ fn pass(client: TcpStream, state: &Arc<State>) -> io::Result<()> {
 fn copy(mut from: TcpStream, mut to: TcpStream, upwards: bool, state: &State) {
     let mut buffer = vec![0; 16 * 1024];
     let mut passed = 0;
-    loop {
-        let Ok(read @ 1..) = from.read(&mut buffer) else {
-            break;
-        };
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
         passed += read as u64;
         let limit = state.cut_after.load(Ordering::SeqCst);
         let counts = limit > 0 && passed > limit && state.upwards.load(Ordering::SeqCst) == upwards;

@@ -23,7 +23,7 @@ mod snapshot;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, RANGE};
@@ -61,10 +61,19 @@ pub(super) struct Registry {
     /// `https://HOST/v2/NAME`
     root: String,
     operation: RegistryOperation,
-    /// What to send in `Authorization`; `None` until the registry has asked.
-    authorization: Mutex<Option<HeaderValue>>,
+    /// What the registry was told; `None` until it has asked.
+    known: Mutex<Option<Known>>,
     /// Held while a login is under way: the others wait for it.
-    login: tokio::sync::Mutex<()>,
+    logging_in: tokio::sync::Mutex<()>,
+}
+
+/// A login that was made.
+#[derive(Clone)]
+struct Known {
+    /// What to send in `Authorization`.
+    value: HeaderValue,
+    /// Where the login came from; `None` for that of anybody.
+    file: Option<PathBuf>,
 }
 
 impl fmt::Debug for Registry {
@@ -111,8 +120,8 @@ impl Registry {
             root: format!("{scheme}://{host}/v2/{}", reference.name()),
             reference: reference.clone(),
             operation,
-            authorization: Mutex::default(),
-            login: tokio::sync::Mutex::default(),
+            known: Mutex::default(),
+            logging_in: tokio::sync::Mutex::default(),
         })
     }
 
@@ -176,11 +185,11 @@ impl Registry {
         headers: &HeaderMap,
         body: Option<bytes::Bytes>,
     ) -> Result<reqwest::Response, FetchError> {
-        let known = self.authorization();
-        let request = |authorization: Option<&HeaderValue>| {
+        let known = self.login();
+        let request = |login: Option<&Known>| {
             let mut request = self.http.request(method.clone(), url).headers(headers.clone());
-            if let Some(value) = authorization {
-                request = request.header(AUTHORIZATION, value);
+            if let Some(login) = login {
+                request = request.header(AUTHORIZATION, &login.value);
             }
             if let Some(body) = &body {
                 request = request.body(body.clone());
@@ -193,27 +202,29 @@ impl Registry {
             return Ok(response);
         }
         drop(response);
-        let authorization = self.log_in(known.as_ref()).await?;
-        let response = request(Some(&authorization)).await?;
+        let login = self.log_in(known.as_ref()).await?;
+        let response = request(Some(&login)).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             *self.known() = None;
-            return Err(self.refused(None));
+            return Err(self.refused(login.file));
         }
         Ok(response)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<HeaderValue>> {
-        self.authorization.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn authorization(&self) -> Option<HeaderValue> {
+    /// The login that was made last.
+    fn login(&self) -> Option<Known> {
         self.known().clone()
     }
 
     /// Logs in, unless another request has done so since `stale` was sent.
-    async fn log_in(&self, stale: Option<&HeaderValue>) -> Result<HeaderValue, FetchError> {
-        let _guard = self.login.lock().await;
-        if let Some(fresh) = self.authorization().filter(|known| Some(known) != stale) {
+    async fn log_in(&self, stale: Option<&Known>) -> Result<Known, FetchError> {
+        let _guard = self.logging_in.lock().await;
+        let is_fresh = |known: &Known| stale.is_none_or(|stale| stale.value != known.value);
+        if let Some(fresh) = self.login().filter(is_fresh) {
             return Ok(fresh);
         }
         let registry = || self.reference.registry().to_owned();
@@ -240,10 +251,13 @@ impl Registry {
             (None, RegistryAuth::Basic(name, password)) => basic(name, password),
             (None, _) => return Err(self.refused(None)),
         };
-        let mut value = HeaderValue::try_from(value).map_err(|_| self.refused(file))?;
+        // A token that no header can hold is none.
+        let value = HeaderValue::try_from(value).map_err(|_| self.refused(file.clone()));
+        let mut value = value?;
         value.set_sensitive(true);
-        *self.known() = Some(value.clone());
-        Ok(value)
+        let known = Known { value, file };
+        *self.known() = Some(known.clone());
+        Ok(known)
     }
 
     /// The registry takes no such login; `file` is where it came from.
@@ -259,7 +273,9 @@ impl Registry {
         match error {
             OciDistributionError::RequestError(error) => FetchError::transport(url, error),
             OciDistributionError::ServerError { code: 401, .. }
-            | OciDistributionError::UnauthorizedError { .. } => self.refused(None),
+            | OciDistributionError::UnauthorizedError { .. } => {
+                self.refused(self.login().and_then(|login| login.file))
+            }
             OciDistributionError::ServerError { code, .. } => match StatusCode::from_u16(code) {
                 Ok(status) => FetchError::Status { url, status, retry_after: None },
                 Err(_) => FetchError::NotARegistry { url },

@@ -150,7 +150,7 @@ impl Target {
         match uploaded {
             Ok(_) => Ok(Upload::Done),
             Err(OciDistributionError::ServerError { code: 401, .. }) => {
-                self.registry.log_in(self.registry.authorization().as_ref()).await?;
+                self.registry.log_in(self.registry.login().as_ref()).await?;
                 Ok(Upload::LoggedIn)
             }
             Err(error) => Err(self.registry.failed(error)),

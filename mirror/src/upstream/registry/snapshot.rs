@@ -19,8 +19,9 @@ const MAX_DESCRIPTION: u64 = 64 * 1024 * 1024;
 const PARALLEL: usize = 8;
 
 /// Content that is at hand already, by digest: what is held is not fetched
-/// again. It may read from a disk.
-pub type Held = Arc<dyn Fn(&Digest) -> Option<Vec<u8>> + Send + Sync>;
+/// again. It may read from a disk, and gives nothing that is longer than so many
+/// bytes: which digest is asked for is the registry's to say.
+pub type Held = Arc<dyn Fn(&Digest, u64) -> Option<Vec<u8>> + Send + Sync>;
 
 /// What a snapshot in a registry holds, as its description says.
 #[derive(Debug)]
@@ -123,7 +124,7 @@ impl Search<'_> {
     fn check_index(&self, index: &[u8]) -> Result<Vec<(Digest, u64)>, FetchError> {
         let wrong = |reason: &str| self.not_a_snapshot(reason.to_owned());
         let parsed: layout::Index = serde_json::from_slice(index)
-            .map_err(|_| wrong("it is no OCI image index, as of a container image it may be"))?;
+            .map_err(|_| wrong("it is no OCI image index (is it a container image?)"))?;
         let kind = parsed.annotations.get(layout::annotation::KIND);
         if kind.map(String::as_str) != Some("snapshot") {
             return Err(wrong("its index was not written by maas-mirror"));
@@ -172,7 +173,10 @@ impl Search<'_> {
     async fn held(&self, digests: Vec<Digest>) -> BTreeMap<Digest, Vec<u8>> {
         let held = Arc::clone(self.held);
         let read = tokio::task::spawn_blocking(move || {
-            digests.into_iter().filter_map(|digest| Some((digest, held(&digest)?))).collect()
+            digests
+                .into_iter()
+                .filter_map(|digest| Some((digest, held(&digest, MAX_MANIFEST)?)))
+                .collect()
         });
         // What cannot be read is fetched.
         read.await.unwrap_or_default()

@@ -145,6 +145,19 @@ fn a_tag_that_goes_back_is_refused() {
 }
 
 #[test]
+fn a_push_needs_a_tag() {
+    let (world, held, registry, _url) = pushed();
+    let digest = held.snapshot.trim_start_matches("sha256:");
+    let before = registry.requests().len();
+    let url = format!("oci://{}/maas@sha256:{digest}", registry.address());
+    assert!(export(&world, &url).run().expect(64).stderr.contains("a push needs a tag"));
+    for args in [["--since", "1234"], ["--split", "dvd"]] {
+        export(&world, &registry.url("maas")).args(args).run().expect(64);
+    }
+    assert_eq!(registry.requests().len(), before);
+}
+
+#[test]
 fn what_the_snapshot_holds_is_what_a_replica_takes() {
     let spec = StreamSpec::new().releases(&[Release::Xenial, Release::Bionic]).version_count(3);
     let world = World::of(&spec);
@@ -175,7 +188,12 @@ fn what_the_snapshot_holds_is_what_a_replica_takes() {
     assert!(newest.len() < held.files.len() - 3 && !newest.is_empty());
     // What it lacks cannot be chosen.
     let store = world.dir().join("none");
-    let run = world.sync_to(&store, &url).args(["--plain-http", "--release", "noble"]);
+    let run = world.sync_to(&store, &url).args([
+        "--plain-http",
+        "--release",
+        "noble",
+        "--no-bootloaders",
+    ]);
     assert!(run.run().expect(1).stderr.contains("matches nothing"));
 }
 

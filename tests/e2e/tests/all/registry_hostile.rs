@@ -177,6 +177,25 @@ fn no_registry_at_all() {
     }
 }
 
+/// A tag that claims to name an image that the store holds: hundreds of megabytes are not read
+/// into memory to find that they are no index.
+#[test]
+fn a_tag_that_names_an_image_of_ours() {
+    let (world, held) = World::held();
+    let large = world.dir().join("store/blobs/sha256").join(sha256(b"large"));
+    let file = std::fs::File::create(&large).expect("blob");
+    file.set_len(5 * 1024 * 1024).expect("length");
+    let zeros = sha256(&vec![0; 5 * 1024 * 1024]);
+    std::fs::rename(&large, large.with_file_name(&zeros)).expect("name");
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDocker-Content-Digest: sha256:{zeros}\r\n\r\n"
+    );
+    world.server.fault(Fault::on("manifests/current").raw(answer));
+    let run = sync(&world).run().expect(1);
+    assert!(run.stderr.contains("answered 404"), "{}", run.stderr);
+    held.assert_stands(&world);
+}
+
 #[test]
 fn trouble_that_passes_is_waited_for() {
     let world = World::new();
