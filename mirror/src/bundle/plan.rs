@@ -7,7 +7,7 @@ use super::format::{encode_index, encode_part};
 use super::tar::{BLOCK, END, padding};
 use super::{Base, BundleError, MAX_PARTS, Part, Piece, Range};
 use crate::simplestreams::Digest;
-use crate::store::layout::LAYOUT;
+use crate::store::layout::{EMPTY_CONFIG, LAYOUT};
 use crate::store::{Content, Description};
 use crate::total;
 
@@ -75,14 +75,17 @@ impl Plan {
         split: Option<u64>,
     ) -> Result<Self, BundleError> {
         let snapshot = description.digest();
+        let lists_metadata = |bytes: &[u8]| Description::lists_metadata(bytes);
         let (base, blobs) =
             held.map_or((None, BTreeSet::new()), |held| (Some(held.base), held.blobs));
         let mut seen = BTreeSet::new();
         // The index and the signed files are there always: by them whoever
-        // reads it judges the rest.
+        // reads it judges the rest. The config is in every manifest.
         let needed = |bytes: &&[u8]| {
             let digest = Digest::of(bytes);
-            seen.insert(digest) && (digest == snapshot || !blobs.contains(&digest))
+            let always = digest == snapshot || *bytes == EMPTY_CONFIG;
+            let needed = || always || !blobs.contains(&digest) || lists_metadata(bytes);
+            seen.insert(digest) && needed()
         };
         let mut described: Vec<_> =
             description.blobs().filter(needed).map(<[u8]>::to_vec).collect();

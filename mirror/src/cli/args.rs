@@ -219,6 +219,9 @@ pub(super) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
+    /// Check this bundle instead of the store
+    #[arg(value_name = "BUNDLE", conflicts_with = "repair")]
+    pub(super) bundle: Option<Place>,
     #[command(flatten)]
     pub(super) store: StoreArgs,
     #[command(flatten)]
