@@ -249,26 +249,37 @@ fn cost(piece: &Piece) -> u64 {
     piece.size.saturating_add(blob + piece.listing() + share)
 }
 
-/// Parts of at most `capacity`, as few as can be and as even as can be.
+/// Parts of at most `capacity`, as few as can be and as even as can be: of all
+/// targets that give so few parts, the smallest.
 fn evenly(pieces: &[Piece], capacity: u64) -> Vec<Vec<Piece>> {
-    const STEP: u64 = 8 * 1024;
     let sum = total(pieces.iter().map(cost));
     let mut count = sum.div_ceil(capacity).max(1);
     loop {
-        let even = (sum.div_ceil(count) + RANGE_COST).clamp(MIN_RANGE + RANGE_COST, capacity);
-        let targets = (0..=2 * MIN_RANGE / STEP).map(|step| (even + step * STEP).min(capacity));
-        let mut tried = targets.map(|target| fill(pieces, target, capacity));
-        if let Some(parts) = tried.find(|parts| parts.len() as u64 <= count) {
-            return parts;
+        let fits = |target| {
+            let parts = fill(pieces, target, capacity);
+            (parts.len() as u64 <= count).then_some(parts)
+        };
+        let mut least = sum.div_ceil(count).clamp(MIN_RANGE + RANGE_COST, capacity);
+        let mut most = capacity;
+        let Some(mut best) = fits(most) else {
+            count += 1;
+            continue;
+        };
+        while least + BLOCK as u64 <= most {
+            let middle = u64::midpoint(least, most);
+            match fits(middle) {
+                Some(parts) => (best, most) = (parts, middle),
+                None => least = middle + 1,
+            }
         }
-        count += 1;
+        return best;
     }
 }
 
 /// Fills parts one after the other up to `target` bytes; an item that crosses
 /// the end is cut there.
 fn fill(pieces: &[Piece], target: u64, capacity: u64) -> Vec<Vec<Piece>> {
-    let (mut parts, mut part, mut used) = (Vec::new(), Vec::new(), 0);
+    let (mut parts, mut part, mut used) = (Vec::new(), Vec::new(), 0_u64);
     for piece in pieces {
         let mut offset = 0;
         loop {

@@ -109,19 +109,25 @@ pub(super) struct KeyringArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(super) struct FetchArgs {
+pub(super) struct NetworkArgs {
     /// How often a failed request is tried again
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(super) retries: u32,
-    /// Downloads at a time
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub(super) parallel: u8,
     /// Give up on a server that sends nothing for this long
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(super) stall_timeout: Duration,
     /// Trust the certificate authorities in this PEM file too; repeatable
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub(super) ca_file: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct FetchArgs {
+    #[command(flatten)]
+    pub(super) network: NetworkArgs,
+    /// Downloads at a time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(super) parallel: u8,
     /// Keep replaced snapshots for this long, for clients that use them still
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     pub(super) grace: Duration,
@@ -261,10 +267,22 @@ pub(super) struct PruneArgs {
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// File to write, folder of an OCI image layout (ends in /), or - for a pipe
-    #[arg(value_name = "BUNDLE", required = true)]
+    #[arg(value_name = "BUNDLE", required_unless_present = "tree", conflicts_with = "tree")]
     pub(super) target: Option<Place>,
+    /// Write a plain tree of files instead, as it is served, for another web server
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["since", "split", "overwrite"])]
+    pub(super) tree: Option<PathBuf>,
+    /// Of a tree: share no content with the store
+    #[arg(long, requires = "tree")]
+    pub(super) copy: bool,
+    /// Of a tree: remove what an earlier export made and is no longer listed
+    #[arg(long, requires = "tree")]
+    pub(super) delete: bool,
     #[command(flatten)]
     pub(super) store: StoreArgs,
+    /// Export straight from this upstream, and keep no store
+    #[arg(long, value_name = "URL", conflicts_with = "tree")]
+    pub(super) from: Option<Address>,
     /// Leave out what the other side has: a bundle, or a snapshot of the store
     #[arg(long, value_name = "BUNDLE|DIGEST")]
     pub(super) since: Option<String>,
@@ -277,12 +295,16 @@ pub(super) struct ExportArgs {
     #[command(flatten)]
     pub(super) keyring: KeyringArgs,
     #[command(flatten)]
+    pub(super) network: NetworkArgs,
+    #[command(flatten)]
     pub(super) selection: ExportSelection,
 }
 
 /// The same choice as `sync` has, of what a store holds.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Selection (default: all that the store holds)")]
+#[command(
+    next_help_heading = "Selection (default: all that the store holds; with --from, as for sync)"
+)]
 pub(super) struct ExportSelection {
     /// Release to export (xenial, 16.04); repeatable
     #[arg(long, value_name = "R", value_delimiter = ',')]
@@ -376,7 +398,7 @@ impl SelectionArgs {
 
 impl ExportSelection {
     /// The choice as `sync` takes it.
-    fn args(&self) -> SelectionArgs {
+    pub(super) fn args(&self) -> SelectionArgs {
         let Self { release, arch, kernel, no_bootloaders, max_versions, filters } = self.clone();
         SelectionArgs { release, arch, kernel, no_bootloaders, max_versions, filters }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::{FetchArgs, KeyringArgs, SelectionArgs, SyncArgs};
+use super::args::{FetchArgs, KeyringArgs, NetworkArgs, SelectionArgs, SyncArgs};
 use super::failure::{Exit, Failure};
 use super::output::{Output, bytes, count};
 use super::progress;
@@ -45,15 +45,7 @@ pub(super) fn build(
 ) -> Result<Sync, Failure> {
     let trusted =
         Keyring::from_files(&keyring.keyring).map_err(|error| Failure::keyring(&error))?;
-    let options = upstream::Options {
-        stall_timeout: fetch.stall_timeout,
-        retry: RetryPolicy { retries: fetch.retries, ..RetryPolicy::default() },
-        ca_files: fetch.ca_file.clone(),
-        ..upstream::Options::default()
-    };
-    let upstream = Upstream::new(address.clone(), options).map_err(|error| {
-        Failure::new(format!("cannot set up the connection to {address}"), error)
-    })?;
+    let upstream = connect(address, &fetch.network)?;
     let options = Options {
         selection: selection.selection(),
         parallel: usize::from(fetch.parallel),
@@ -63,6 +55,18 @@ pub(super) fn build(
     };
     let keyring = Arc::new(trusted.allow_expired(keyring.allow_expired_key));
     Ok(Sync { upstream, keyring, options })
+}
+
+/// The client of an upstream.
+pub(super) fn connect(address: &Address, network: &NetworkArgs) -> Result<Upstream, Failure> {
+    let options = upstream::Options {
+        stall_timeout: network.stall_timeout,
+        retry: RetryPolicy { retries: network.retries, ..RetryPolicy::default() },
+        ca_files: network.ca_file.clone(),
+        ..upstream::Options::default()
+    };
+    Upstream::new(address.clone(), options)
+        .map_err(|error| Failure::new(format!("cannot set up the connection to {address}"), error))
 }
 
 async fn work(args: &SyncArgs, sync: &Sync, output: &Output) -> Result<Exit, Failure> {

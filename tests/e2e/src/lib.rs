@@ -4,6 +4,7 @@
 //! - [`Mirror`], [`Running`], [`Run`]: the program before, while and after it runs.
 //! - [`Serving`]: the program as a server; [`http`]: a client that sees every byte.
 //! - [`Held`]: what a store held at one moment, and must still serve after a failure.
+//! - [`read_tar`], [`write_tar`]: archives that are wrong on purpose.
 //! - [`Tmpfs`]: a small disk.
 #![allow(
     clippy::expect_used,
@@ -17,6 +18,7 @@ mod held;
 pub mod http;
 mod program;
 mod serving;
+mod tar;
 mod text;
 mod tmpfs;
 mod world;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 pub use held::Held;
 pub use program::{Mirror, Run, Running};
 pub use serving::Serving;
+pub use tar::{TarEntry, read_tar, tar_header, write_tar};
 pub use text::sha256;
 pub use tmpfs::Tmpfs;
 pub use world::{World, blobs_in, files_below};
