@@ -26,6 +26,9 @@ pub struct Contents {
     pub part: Option<Part>,
     /// The items, or ranges of items, that are in it.
     pub pieces: Vec<Piece>,
+    /// Manifests that only the base of a delta has, and that base is not here:
+    /// of the items in them nothing is known.
+    pub unknown: usize,
 }
 
 impl Contents {
@@ -33,8 +36,23 @@ impl Contents {
     /// be.
     ///
     /// # Errors
-    /// [`BundleError`].
+    /// [`BundleError`]; also where a delta's base is not there.
     pub fn read(source: &mut Source, store: Option<&Store>) -> Result<Self, BundleError> {
+        let contents = Self::peek(source, store)?;
+        match contents.base().filter(|_| contents.unknown > 0) {
+            Some(super::Base { digest, updated }) => {
+                Err(BundleError::MissingBase { base: *digest, updated: updated.clone() })
+            }
+            None => Ok(contents),
+        }
+    }
+
+    /// As [`Contents::read`], of a delta as much as can be known without its
+    /// base.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn peek(source: &mut Source, store: Option<&Store>) -> Result<Self, BundleError> {
         let (entry, size) = decode_index(&source.index()?)?;
         let mut budget = Budget(MAX_DESCRIPTION);
         let entry_bytes = budget.sized(source, &entry, size, "its index")?;
@@ -50,7 +68,8 @@ impl Contents {
                 (index, part.snapshot, Some(part))
             }
         };
-        let description = read_manifests(source, store, part.as_ref(), index, &mut budget)?;
+        let (description, unknown) =
+            read_manifests(source, store, part.as_ref(), index, &mut budget)?;
         let wrong =
             |source| BundleError::Description { what: "the description of its snapshot", source };
         let content = description.content().map_err(wrong)?;
@@ -62,7 +81,7 @@ impl Contents {
             Some(part) => checked(part, &content)?,
             None => whole(&content),
         };
-        let contents = Self { snapshot, content, described, metadata, part, pieces };
+        let contents = Self { snapshot, content, described, metadata, part, pieces, unknown };
         contents.check_held(source)?;
         Ok(contents)
     }
@@ -125,17 +144,18 @@ impl Budget {
 }
 
 /// The manifests of the snapshot: those that a delta leaves out, because its
-/// base has them, from the store.
+/// base has them, from the store. Also how many are not there either.
 fn read_manifests(
     source: &mut Source,
     store: Option<&Store>,
     part: Option<&Part>,
     index: Vec<u8>,
     budget: &mut Budget,
-) -> Result<Description, BundleError> {
+) -> Result<(Description, usize), BundleError> {
     let wrong = |source| BundleError::Description { what: "the index of its snapshot", source };
     let listed = Description::manifests_of(&index).map_err(wrong)?;
     let mut manifests = Vec::new();
+    let mut unknown = 0;
     let mut seen: BTreeMap<Digest, usize> = BTreeMap::new();
     for (digest, size) in listed {
         if let Some(bytes) = seen.get(&digest).and_then(|at| manifests.get(*at)).cloned() {
@@ -143,19 +163,19 @@ fn read_manifests(
             continue;
         }
         let bytes = match part {
-            Some(Part { base: Some(base), described, .. }) if !described.contains(&digest) => {
-                let held = store.and_then(|store| store.read_blob(&digest).ok());
-                held.ok_or_else(|| BundleError::MissingBase {
-                    base: base.digest,
-                    updated: base.updated.clone(),
-                })?
+            Some(Part { base: Some(_), described, .. }) if !described.contains(&digest) => {
+                let Some(held) = store.and_then(|store| store.read_blob(&digest).ok()) else {
+                    unknown += 1;
+                    continue;
+                };
+                held
             }
             _ => budget.sized(source, &digest, size, "a manifest of the snapshot")?,
         };
         seen.insert(digest, manifests.len());
         manifests.push(bytes);
     }
-    Ok(Description { index, manifests })
+    Ok((Description { index, manifests }, unknown))
 }
 
 fn read_metadata(

@@ -133,6 +133,14 @@ pub enum BundleError {
         /// The blob.
         digest: Digest,
     },
+    /// An upstream serves other bytes than its signed metadata lists.
+    #[error("the content of {path} that upstream serves is not sha256:{digest}")]
+    Upstream {
+        /// The item's path.
+        path: RelPath,
+        /// The digest listed.
+        digest: Digest,
+    },
     /// The target is there already.
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
@@ -235,6 +243,7 @@ impl BundleError {
             | Self::Stream(_)
             | Self::Unlisted { .. }
             | Self::Content { .. }
+            | Self::Upstream { .. }
             | Self::Damaged { .. } => Kind::Unverified,
             Self::Lost => Kind::Partial,
             Self::Sync(error) => error.kind(),

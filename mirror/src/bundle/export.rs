@@ -31,6 +31,9 @@ pub trait Items {
         piece: &Piece,
         ranges: &[Range],
     ) -> Result<BTreeMap<u64, Digest>, BundleError>;
+
+    /// The error for an item whose content is not what is listed.
+    fn wrong(&self, piece: &Piece) -> BundleError;
 }
 
 /// The items that a store holds.
@@ -74,6 +77,10 @@ impl Items for StoreItems<'_> {
     ) -> Result<BTreeMap<u64, Digest>, BundleError> {
         let path = self.0.blob_path(&piece.whole());
         hash_ranges(piece, self.file(piece)?, &path, ranges)
+    }
+
+    fn wrong(&self, piece: &Piece) -> BundleError {
+        output::damaged(piece)
     }
 }
 
@@ -223,7 +230,8 @@ fn hash_cut(plan: &mut Plan, number: usize, items: &mut dyn Items) -> Result<(),
     for (whole, ranges) in plan.unhashed(number) {
         let piece = plan.pieces().find(|piece| piece.whole() == whole).cloned();
         if let Some(piece) = piece {
-            let digests = items.hash(&piece, &ranges)?;
+            let hashed = items.hash(&piece, &ranges);
+            let digests = hashed.map_err(|error| whose(error, &piece, items))?;
             plan.hashed(&whole, &digests);
         }
     }
@@ -244,10 +252,19 @@ fn fill(
     let mut seen = std::collections::BTreeSet::new();
     for piece in plan.archives.get(number).map_or(&[][..], |archive| &archive.pieces) {
         if seen.insert(piece.digest) {
-            pack.blob(piece, &mut *items.open(piece)?)?;
+            let packed = pack.blob(piece, &mut *items.open(piece)?);
+            packed.map_err(|error| whose(error, piece, items))?;
         }
     }
     Ok(())
+}
+
+/// Whose fault it is that an item is not what is listed, its source knows.
+fn whose(error: BundleError, piece: &Piece, items: &dyn Items) -> BundleError {
+    match error {
+        BundleError::Damaged { .. } => items.wrong(piece),
+        other => other,
+    }
 }
 
 /// In a folder the list of what is there comes last.

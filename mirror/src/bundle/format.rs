@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{BundleError, FORMAT, MAX_PARTS};
 use crate::simplestreams::{Digest, RelPath};
@@ -184,7 +184,14 @@ pub(super) fn encode_index(tag: &str, entry: &[u8]) -> Vec<u8> {
 /// What an `index.json` leads to: digest and length of a snapshot's or a
 /// part's index.
 pub(super) fn decode_index(bytes: &[u8]) -> Result<(Digest, u64), BundleError> {
-    let index: Index = json("index.json", bytes)?;
+    /// Of an OCI index: what every tool writes into `index.json`.
+    #[derive(Deserialize)]
+    struct Top {
+        manifests: Vec<Descriptor>,
+        #[serde(default)]
+        annotations: Annotations,
+    }
+    let index: Top = json("index.json", bytes)?;
     // Other tools write none.
     if let Some(found) = index.annotations.get(name::BUNDLE)
         && !found.parse::<u32>().is_ok_and(|found| found <= FORMAT)

@@ -31,6 +31,9 @@ pub struct Summary {
     pub here: usize,
     /// Their bytes.
     pub bytes_here: u64,
+    /// Whether the base of a delta was not there: what only that has is not
+    /// counted.
+    pub without_base: bool,
 }
 
 /// A product version.
@@ -51,7 +54,7 @@ pub struct VersionSummary {
 /// # Errors
 /// [`BundleError`].
 pub fn inspect(source: &mut Source, store: Option<&Store>) -> Result<Summary, BundleError> {
-    let contents = Contents::read(source, store)?;
+    let contents = Contents::peek(source, store)?;
     let items = contents.items();
     let content = &contents.content;
     let versions = content.versions.iter().map(|(key, files)| VersionSummary {
@@ -69,6 +72,7 @@ pub fn inspect(source: &mut Source, store: Option<&Store>) -> Result<Summary, Bu
         bytes: total(items.iter().map(|item| item.size)),
         here: contents.pieces.len(),
         bytes_here: contents.bytes(),
+        without_base: contents.unknown > 0,
         part: contents.part,
     })
 }

@@ -20,6 +20,7 @@ mod cargo;
 mod contents;
 mod error;
 mod export;
+mod fetch;
 mod format;
 mod import;
 mod inspect;
@@ -29,11 +30,13 @@ mod prove;
 mod select;
 mod source;
 mod tar;
+mod tree;
 mod trust;
 
 pub use contents::Contents;
 pub use error::BundleError;
 pub use export::{Exported, File, Items, StoreItems, export};
+pub use fetch::UpstreamItems;
 pub use format::{Base, Part, Piece, Range};
 pub use import::{Import, Imported, Options, State};
 pub use inspect::{Summary, inspect};
@@ -43,6 +46,7 @@ pub use prove::{Proved, Signed, prove};
 pub use select::{Chosen, since};
 pub use source::Source;
 pub use tar::ArchiveError;
+pub use tree::{Tree, TreeOptions, tree};
 
 /// The bundles that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;

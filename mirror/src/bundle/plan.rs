@@ -7,7 +7,7 @@ use super::format::{encode_index, encode_part};
 use super::tar::{BLOCK, END, padding};
 use super::{Base, BundleError, MAX_PARTS, Part, Piece, Range};
 use crate::simplestreams::Digest;
-use crate::store::layout::LAYOUT;
+use crate::store::layout::{EMPTY_CONFIG, LAYOUT};
 use crate::store::{Content, Description};
 use crate::total;
 
@@ -75,14 +75,17 @@ impl Plan {
         split: Option<u64>,
     ) -> Result<Self, BundleError> {
         let snapshot = description.digest();
+        let lists_metadata = |bytes: &[u8]| Description::lists_metadata(bytes);
         let (base, blobs) =
             held.map_or((None, BTreeSet::new()), |held| (Some(held.base), held.blobs));
         let mut seen = BTreeSet::new();
         // The index and the signed files are there always: by them whoever
-        // reads it judges the rest.
+        // reads it judges the rest. The config is in every manifest.
         let needed = |bytes: &&[u8]| {
             let digest = Digest::of(bytes);
-            seen.insert(digest) && (digest == snapshot || !blobs.contains(&digest))
+            let always = digest == snapshot || *bytes == EMPTY_CONFIG;
+            let needed = || always || !blobs.contains(&digest) || lists_metadata(bytes);
+            seen.insert(digest) && needed()
         };
         let mut described: Vec<_> =
             description.blobs().filter(needed).map(<[u8]>::to_vec).collect();
@@ -246,26 +249,37 @@ fn cost(piece: &Piece) -> u64 {
     piece.size.saturating_add(blob + piece.listing() + share)
 }
 
-/// Parts of at most `capacity`, as few as can be and as even as can be.
+/// Parts of at most `capacity`, as few as can be and as even as can be: of all
+/// targets that give so few parts, the smallest.
 fn evenly(pieces: &[Piece], capacity: u64) -> Vec<Vec<Piece>> {
-    const STEP: u64 = 8 * 1024;
     let sum = total(pieces.iter().map(cost));
     let mut count = sum.div_ceil(capacity).max(1);
     loop {
-        let even = (sum.div_ceil(count) + RANGE_COST).clamp(MIN_RANGE + RANGE_COST, capacity);
-        let targets = (0..=2 * MIN_RANGE / STEP).map(|step| (even + step * STEP).min(capacity));
-        let mut tried = targets.map(|target| fill(pieces, target, capacity));
-        if let Some(parts) = tried.find(|parts| parts.len() as u64 <= count) {
-            return parts;
+        let fits = |target| {
+            let parts = fill(pieces, target, capacity);
+            (parts.len() as u64 <= count).then_some(parts)
+        };
+        let mut least = sum.div_ceil(count).clamp(MIN_RANGE + RANGE_COST, capacity);
+        let mut most = capacity;
+        let Some(mut best) = fits(most) else {
+            count += 1;
+            continue;
+        };
+        while least + BLOCK as u64 <= most {
+            let middle = u64::midpoint(least, most);
+            match fits(middle) {
+                Some(parts) => (best, most) = (parts, middle),
+                None => least = middle + 1,
+            }
         }
-        count += 1;
+        return best;
     }
 }
 
 /// Fills parts one after the other up to `target` bytes; an item that crosses
 /// the end is cut there.
 fn fill(pieces: &[Piece], target: u64, capacity: u64) -> Vec<Vec<Piece>> {
-    let (mut parts, mut part, mut used) = (Vec::new(), Vec::new(), 0);
+    let (mut parts, mut part, mut used) = (Vec::new(), Vec::new(), 0_u64);
     for piece in pieces {
         let mut offset = 0;
         loop {

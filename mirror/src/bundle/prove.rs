@@ -31,6 +31,9 @@ pub struct Proved {
     /// Ranges of items that were cut: what they are ranges of is proved when
     /// the parts are imported.
     pub ranges: usize,
+    /// Whether the base of a delta was not there, so that the items which only
+    /// that has were not looked at.
+    pub without_base: bool,
 }
 
 /// A signed file whose signature holds.
@@ -54,7 +57,7 @@ pub fn prove(
     quick: bool,
     progress: Progress<'_>,
 ) -> Result<Proved, BundleError> {
-    let contents = Contents::read(source, store)?;
+    let contents = Contents::peek(source, store)?;
     let known = BTreeMap::new();
     let judge = Judge { keyring, known: &known, allow_older: true, limits: Limits::default() };
     let proof = judge.judge(&contents)?;
@@ -70,6 +73,7 @@ pub fn prove(
         bytes: contents.bytes(),
         quick,
         ranges: contents.pieces.iter().filter(|piece| piece.range.is_some()).count(),
+        without_base: contents.unknown > 0,
         part: contents.part,
     })
 }

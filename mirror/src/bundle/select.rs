@@ -7,7 +7,7 @@ use super::{BundleError, Contents, Source};
 use crate::signature::Keyring;
 use crate::simplestreams::{Digest, Document, Products, Selection, select};
 use crate::store::{Content, Description, Snapshot, Store, VersionKey};
-use crate::sync::MetadataError;
+use crate::sync::{MetadataError, Survey};
 
 /// A snapshot to export.
 #[derive(Debug)]
@@ -29,6 +29,22 @@ impl Chosen {
         let Snapshot { digest, content } = store.current()?.ok_or(BundleError::Empty)?;
         let description = store.describe(&digest)?;
         let metadata = metadata(store, &content)?;
+        Ok(Self { content, description, metadata })
+    }
+
+    /// What an upstream publishes, as far as it was selected.
+    ///
+    /// # Errors
+    /// [`BundleError::Description`] where what it publishes cannot be
+    /// described.
+    pub fn surveyed(survey: Survey) -> Result<Self, BundleError> {
+        let Survey { content, mut metadata } = survey;
+        let description = content.encode();
+        // In the order of the manifests, as whoever reads them has it.
+        let wrong = |source| BundleError::Description { what: "the new snapshot", source };
+        let content = description.content().map_err(wrong)?;
+        let files = content.metadata.iter();
+        let metadata = files.filter_map(|file| metadata.remove(&file.digest)).collect();
         Ok(Self { content, description, metadata })
     }
 

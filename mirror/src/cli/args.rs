@@ -228,6 +228,9 @@ pub(super) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
+    /// Check this bundle instead of the store
+    #[arg(value_name = "BUNDLE", conflicts_with = "repair")]
+    pub(super) bundle: Option<Place>,
     #[command(flatten)]
     pub(super) store: StoreArgs,
     #[command(flatten)]
@@ -267,10 +270,22 @@ pub(super) struct PruneArgs {
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// File to write, folder of an OCI image layout (ends in /), - for a pipe, or oci://HOST/NAME:TAG
-    #[arg(value_name = "BUNDLE", required = true)]
+    #[arg(value_name = "BUNDLE", required_unless_present = "tree", conflicts_with = "tree")]
     pub(super) target: Option<Place>,
+    /// Write a plain tree of files instead, as it is served, for another web server
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["since", "split", "overwrite"])]
+    pub(super) tree: Option<PathBuf>,
+    /// Of a tree: share no content with the store
+    #[arg(long, requires = "tree")]
+    pub(super) copy: bool,
+    /// Of a tree: remove what an earlier export made and is no longer listed
+    #[arg(long, requires = "tree")]
+    pub(super) delete: bool,
     #[command(flatten)]
     pub(super) store: StoreArgs,
+    /// Export straight from this upstream, and keep no store
+    #[arg(long, value_name = "URL", conflicts_with = "tree")]
+    pub(super) from: Option<Address>,
     /// Leave out what the other side has: a bundle, or a snapshot of the store
     #[arg(long, value_name = "BUNDLE|DIGEST")]
     pub(super) since: Option<String>,
@@ -290,7 +305,9 @@ pub(super) struct ExportArgs {
 
 /// The same choice as `sync` has, of what a store holds.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Selection (default: all that the store holds)")]
+#[command(
+    next_help_heading = "Selection (default: all that the store holds; with --from, as for sync)"
+)]
 pub(super) struct ExportSelection {
     /// Release to export (xenial, 16.04); repeatable
     #[arg(long, value_name = "R", value_delimiter = ',')]
@@ -395,7 +412,7 @@ impl SelectionArgs {
 
 impl ExportSelection {
     /// The choice as `sync` takes it.
-    fn args(&self) -> SelectionArgs {
+    pub(super) fn args(&self) -> SelectionArgs {
         let Self { release, arch, kernel, no_bootloaders, max_versions, filters } = self.clone();
         SelectionArgs { release, arch, kernel, no_bootloaders, max_versions, filters }
     }

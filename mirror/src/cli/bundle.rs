@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::failure::{Exit, Failure, exit_of, metadata_hint, store_hint, sync_hint};
 use crate::bundle::{ArchiveError, BundleError, Source};
+use crate::sync::SyncError;
 use crate::upstream::registry::{Reference, ReferenceError};
 
 /// What is read or written: a file, a folder, a pipe, or a tag of a registry.
@@ -111,6 +112,9 @@ pub(super) fn failed(doing: &str, error: &BundleError) -> Failure {
 fn hint(error: &BundleError) -> Option<String> {
     let hint = match error {
         BundleError::Store(error) => return store_hint(error),
+        BundleError::Sync(SyncError::Items { .. }) => {
+            "run it again; without --from, 'sync' keeps what it has fetched"
+        }
         BundleError::Sync(error) => return sync_hint(error),
         BundleError::Metadata { source, .. } => return metadata_hint(source),
         BundleError::Archive(ArchiveError::Io(_)) => return None,
@@ -132,6 +136,9 @@ fn hint(error: &BundleError) -> Option<String> {
         BundleError::Damaged { .. } => {
             "run 'maas-mirror verify --repair' and 'maas-mirror sync', then export again; no bundle was left"
         }
+        BundleError::Upstream { .. } => {
+            "upstream serves content that its own signed metadata does not list; no bundle was left"
+        }
         BundleError::NewerFormat { .. } => "use the maas-mirror that made it, or a newer one",
         BundleError::Order => "save it to a file, and name the file",
         BundleError::MissingBase { .. } => {
@@ -151,6 +158,9 @@ fn hint(error: &BundleError) -> Option<String> {
             "use a larger --split: 4GiB, dvd, bluray"
         }
         BundleError::NotALayout { .. } => "name a bundle, or the folder of an OCI image layout",
+        BundleError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            "check the name"
+        }
         BundleError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             "free some space and run it again"
         }

@@ -1,5 +1,7 @@
 //! `maas-mirror import`.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::args::ImportArgs;
@@ -36,6 +38,7 @@ pub(super) fn run(args: &ImportArgs, output: &Output) -> Result<Exit, Failure> {
     };
     let done = take_all(&places, &writer, &keyring, options, output)?;
     show(&done, output);
+    warn_of_mixture(&done, output);
     let whole = |(_, imported): &(Place, Imported)| {
         matches!(imported.state, State::Published | State::Unchanged)
     };
@@ -126,6 +129,20 @@ fn said(place: &Place, imported: &Imported, output: &Output) {
         output.error(&format!(
             "warning: old snapshots could not be removed: {reason}; 'verify' tells more"
         ));
+    }
+}
+
+/// Says so where parts of different bundles were mixed up.
+fn warn_of_mixture(done: &[(Place, Imported)], output: &Output) {
+    let sets: BTreeSet<_> = done
+        .iter()
+        .filter_map(|(_, imported)| match &imported.state {
+            State::Waiting { set, .. } => Some(*set),
+            _ => None,
+        })
+        .collect();
+    if sets.len() > 1 {
+        output.error(&format!("warning: these are parts of {} different bundles", sets.len()));
     }
 }
 

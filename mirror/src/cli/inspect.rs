@@ -26,6 +26,7 @@ pub(super) fn run(args: &InspectArgs, output: &Output) -> Result<Exit, Failure> 
         "bytes": summary.bytes,
         "items_here": summary.here,
         "bytes_here": summary.bytes_here,
+        "without_base": summary.without_base,
         "metadata": summary.metadata,
         "versions": summary.versions,
     }));
@@ -33,8 +34,9 @@ pub(super) fn run(args: &InspectArgs, output: &Output) -> Result<Exit, Failure> 
 }
 
 fn show(summary: &Summary, files: bool, output: &Output) {
+    let least = if summary.without_base { "at least " } else { "" };
     output.line(&format!(
-        "snapshot  {}, {}, {}",
+        "snapshot  {}, {least}{}, {}",
         summary.snapshot.short(),
         count(summary.items, "item"),
         bytes(summary.bytes),

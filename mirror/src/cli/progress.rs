@@ -19,9 +19,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// What `--progress` asks for.
 pub(super) fn observer(output: &Output) -> Arc<dyn Observer> {
     match output.progress() {
-        ProgressMode::None => {
-            Arc::new(Lines { output: output.clone(), silent: true, state: Mutex::default() })
-        }
+        ProgressMode::None => notices(output),
         ProgressMode::Auto if std::io::stderr().is_terminal() => Arc::new(Bars::new()),
         ProgressMode::Auto | ProgressMode::Plain => {
             Arc::new(Lines { output: output.clone(), silent: false, state: Mutex::default() })
@@ -32,6 +30,12 @@ pub(super) fn observer(output: &Output) -> Arc<dyn Observer> {
 /// What is said before a push.
 fn to_send(blobs: usize, size: u64) -> String {
     format!("{} to send, {}", count(blobs, "file"), bytes(size))
+}
+
+/// Says no more than what is out of order: for runs that show how far they are
+/// in their own way.
+pub(super) fn notices(output: &Output) -> Arc<dyn Observer> {
+    Arc::new(Lines { output: output.clone(), silent: true, state: Mutex::default() })
 }
 
 /// What is said of events that are out of order, however progress is shown.

@@ -26,8 +26,8 @@ pub(super) fn export(
 ) -> Result<Exit, Failure> {
     let root = &args.store.store;
     let doing = format!("cannot export {} to {reference}", root.display());
-    if args.since.is_some() || args.split.is_some() {
-        let reason = "--since and --split are for files: a registry is sent what it lacks";
+    if args.since.is_some() || args.split.is_some() || args.from.is_some() {
+        let reason = "--since, --split and --from are for files: a registry is sent what it lacks of a store";
         return Err(Failure::message(doing, reason).exit(Exit::Usage));
     }
     let store = Store::open(root).map_err(|error| Failure::store(doing.clone(), &error))?;

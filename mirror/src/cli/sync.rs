@@ -11,6 +11,7 @@ use super::failure::{Exit, Failure};
 use super::output::{Output, bytes, count};
 use super::progress;
 use crate::signature::Keyring;
+use crate::simplestreams::Selection;
 use crate::store::{Store, StoreError};
 use crate::sync::{Limits, Options, Plan, Report, Sync};
 use crate::upstream::{self, Address, RetryPolicy, Upstream};
@@ -45,14 +46,8 @@ pub(super) fn build(
 ) -> Result<Sync, Failure> {
     let trusted =
         Keyring::from_files(&keyring.keyring).map_err(|error| Failure::keyring(&error))?;
-    let upstream = Upstream::new(address.clone(), network(&fetch.network)).map_err(|error| {
-        Failure::new(format!("cannot set up the connection to {address}"), error)
-    })?;
-    // A registry has what somebody chose before: that is the default there.
-    let selection = match address.registry() {
-        Some(_) => selection.selection_of_held(),
-        None => selection.selection(),
-    };
+    let upstream = connect(address, &fetch.network)?;
+    let selection = selection_from(address, selection);
     let options = Options {
         selection,
         parallel: usize::from(fetch.network.parallel),
@@ -73,6 +68,21 @@ pub(super) fn network(args: &NetworkArgs) -> upstream::Options {
         plain_http: args.plain_http,
         ..upstream::Options::default()
     }
+}
+
+/// The choice among what an upstream has. A registry has what somebody chose
+/// before: that is the default there.
+pub(super) fn selection_from(address: &Address, args: &SelectionArgs) -> Selection {
+    match address.registry() {
+        Some(_) => args.selection_of_held(),
+        None => args.selection(),
+    }
+}
+
+/// The client of an upstream.
+pub(super) fn connect(address: &Address, args: &NetworkArgs) -> Result<Upstream, Failure> {
+    Upstream::new(address.clone(), network(args))
+        .map_err(|error| Failure::new(format!("cannot set up the connection to {address}"), error))
 }
 
 async fn work(args: &SyncArgs, sync: &Sync, output: &Output) -> Result<Exit, Failure> {

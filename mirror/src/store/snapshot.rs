@@ -115,6 +115,12 @@ impl Description {
         index.chain(manifests).chain(std::iter::once(layout::EMPTY_CONFIG))
     }
 
+    /// Whether a manifest lists signed files, not items.
+    #[must_use]
+    pub fn lists_metadata(manifest: &[u8]) -> bool {
+        parse_manifest(manifest).is_ok_and(|(key, _)| key.is_none())
+    }
+
     /// Digest and length of each manifest that a snapshot's index names.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod event;
 mod metadata;
 mod plan;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub use plan::{Plan, PlannedItem};
 
 use crate::signature::Keyring;
 use crate::simplestreams::{Digest, Products, Selected, Selection, select_among};
-use crate::store::{Collected, LastSync, Outcome, Store, Writer};
+use crate::store::{Collected, Content, LastSync, Outcome, Store, Writer};
 use crate::upstream::Upstream;
 
 /// What a run shall do.
@@ -67,6 +68,15 @@ pub struct Report {
     pub collected: Collected,
 }
 
+/// What an upstream publishes, verified, as far as it is selected.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// What a snapshot of it holds.
+    pub content: Content,
+    /// The bytes of its signed files.
+    pub metadata: BTreeMap<Digest, Vec<u8>>,
+}
+
 /// A run's parties.
 #[derive(Debug)]
 pub struct Sync {
@@ -92,6 +102,21 @@ impl Sync {
         let metadata = metadata::fetch(self, store, observer).await?;
         let selected = self.select(&metadata.products)?;
         Plan::new(store, &metadata, selected)
+    }
+
+    /// Verifies upstream's metadata and gives what a run would publish into an
+    /// empty store, with the bytes of the signed files by digest. Keeps
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`SyncError`], as [`Sync::run`].
+    pub async fn survey(&self, observer: &dyn Observer) -> Result<Survey, SyncError> {
+        let metadata = metadata::fetch(self, None, observer).await?;
+        let selected = self.select(&metadata.products)?;
+        let plan = Plan::new(None, &metadata, selected)?;
+        plan.check()?;
+        let files = metadata.files.into_iter().map(|file| (file.digest, file.bytes));
+        Ok(Survey { content: plan.content, metadata: files.collect() })
     }
 
     /// What to hold of what the metadata lists. A registry has no more than the

@@ -86,6 +86,20 @@ impl Mirror {
         self
     }
 
+    /// Gives it something to read on stdin.
+    #[must_use]
+    pub fn stdin(mut self, from: impl Into<Stdio>) -> Self {
+        self.command.stdin(from);
+        self
+    }
+
+    /// Sends what it prints to a file.
+    #[must_use]
+    pub fn stdout_to(mut self, file: File) -> Self {
+        self.full_disk = Some(file);
+        self
+    }
+
     /// Sets a variable of its environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {

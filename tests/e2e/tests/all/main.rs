@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod bundle;
 mod cli;
 mod disk;
 mod http_semantics;
