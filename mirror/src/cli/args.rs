@@ -187,6 +187,12 @@ pub(super) struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8888", value_parser = listen)]
     pub(super) listen: SocketAddr,
+    /// Serve over TLS with this certificate (PEM, with its chain)
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
     /// Mirror from here, at start and then on a schedule
     #[arg(long, value_name = "URL")]
     pub(super) upstream: Option<Address>,
@@ -203,6 +209,9 @@ pub(super) struct ServeArgs {
     /// Mirror once and never again: a point-in-time mirror
     #[arg(long, requires = "upstream")]
     pub(super) once: bool,
+    /// Fetch what is listed and not held when it is first asked for, and keep it
+    #[arg(long, requires = "upstream")]
+    pub(super) pull_through: bool,
     #[command(flatten)]
     pub(super) keyring: KeyringArgs,
     #[command(flatten)]

@@ -165,6 +165,7 @@ pub(super) fn store_hint(error: &StoreError) -> Option<String> {
         }
         StoreError::NotAStore(_) => "name an empty or new folder with --store DIR",
         StoreError::NewerFormat { .. } => "use the maas-mirror that made the store, or a newer one",
+        StoreError::Busy(_) => "wait for it to end and run it again",
         StoreError::Locked { .. } => "wait for it to end; a store has one writer at a time",
         StoreError::ReadOnly { .. } => {
             "check the owner and the mount of the store; serving needs no write access"

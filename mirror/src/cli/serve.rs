@@ -11,7 +11,7 @@ use super::args::{Format, ServeArgs};
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use super::sync;
-use crate::serve::{Catalogs, Options, Server};
+use crate::serve::{Catalogs, Options, ServeError, Server, Source, TlsFiles};
 use crate::store::{Store, StoreError};
 use crate::sync::{Event, Kind, Observer, Sync, SyncError};
 
@@ -20,6 +20,7 @@ const RETRY: Duration = Duration::from_secs(30);
 
 pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let doing = || format!("cannot serve {}", args.store.store.display());
+    let tls = tls_files(args)?;
     let syncing = match &args.upstream {
         Some(address) => Some(sync::build(address, &args.keyring, &args.fetch, &args.selection)?),
         None => None,
@@ -34,15 +35,31 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let served = runtime.block_on(async {
         let options = Options {
             listen: args.listen,
+            tls,
             header_timeout: args.header_timeout,
             stall_timeout: args.body_timeout,
             connections: args.connections,
             connections_by_address: args.connections_by_address,
             drain: args.drain,
+            pull: syncing.as_ref().filter(|_| args.pull_through).map(|sync| Source {
+                upstream: sync.upstream.clone(),
+                keyring: Arc::clone(&sync.keyring),
+                parallel: sync.options.parallel,
+            }),
             ..Options::default()
         };
         let server = Server::bind(store.clone(), options).await.map_err(|error| {
-            Failure::new(doing(), error).hint("name a free address with --listen ADDR:PORT")
+            let hint = match &error {
+                ServeError::Bind { .. } => "name a free address with --listen ADDR:PORT",
+                ServeError::Threads(_) => {
+                    "raise the limits of processes and open files (ulimit -u, -n)"
+                }
+                ServeError::Tls(_) => {
+                    "name a certificate with --tls-cert FILE and its key with --tls-key FILE, \
+                     both PEM and readable by the user that serves"
+                }
+            };
+            Failure::new(doing(), error).hint(hint)
         })?;
         let stop = Stop::new().map_err(|error| Failure::new(doing(), error))?;
         announce(&server, output);
@@ -55,14 +72,37 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
             };
             tokio::spawn(schedule.run())
         });
+        let pulls = server.pulls();
         server.run(stop.wait()).await;
         if let Some(schedule) = schedule {
             schedule.abort();
+            // So that it lets go of the store.
+            let _ = schedule.await;
+        }
+        if let Some(pulls) = pulls {
+            pulls.finish().await;
         }
         Ok(Exit::Done)
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
     served
+}
+
+/// Both files or none. By hand: to clap, what the configuration file says is a
+/// default, which satisfies no other option's need.
+fn tls_files(args: &ServeArgs) -> Result<Option<TlsFiles>, Failure> {
+    let missing = |given, missing| {
+        let reason = format!("{given} is given without {missing}");
+        Err(Failure::message("cannot serve over TLS", reason)
+            .hint("give both, or neither for plain HTTP")
+            .exit(Exit::Usage))
+    };
+    match (args.tls_cert.clone(), args.tls_key.clone()) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => missing("--tls-cert", "--tls-key"),
+        (None, Some(_)) => missing("--tls-key", "--tls-cert"),
+    }
 }
 
 /// A store on a read-only file system (a baked image) is served as it is; any
@@ -79,7 +119,7 @@ fn open(args: &ServeArgs) -> Result<Store, StoreError> {
 /// The line that tells scripts where the server is; with `--log-format json`
 /// as JSON.
 fn announce(server: &Server, output: &Output) {
-    let url = format!("http://{}", server.address());
+    let url = format!("{}://{}", server.scheme(), server.address());
     let line = match output.log_format {
         Format::Text => format!("listening on {url}"),
         Format::Json => serde_json::json!({ "event": "listening", "url": url }).to_string(),

@@ -65,6 +65,11 @@ impl Entry {
         }
     }
 
+    /// An item, by the name of its version.
+    pub(super) fn of_item(file: &FileRef, version: &str) -> Self {
+        Self::new(file, false, system_time(version_date(version)))
+    }
+
     pub(super) fn validators(&self) -> &Validators {
         self.validators.get_or_init(|| Validators::of(self.digest, self.modified))
     }
@@ -123,8 +128,25 @@ pub struct Catalogs {
 type IndexId = (u64, i64, i64, u64);
 
 impl Catalog {
-    pub(super) fn find(&self, path: &RelPath) -> Option<&Arc<Entry>> {
+    pub(super) fn find(&self, path: &str) -> Option<&Arc<Entry>> {
         self.snapshots.iter().find_map(|(_, files)| files.get(path))
+    }
+
+    /// The snapshots, the current one first.
+    pub(super) fn snapshots(&self) -> impl Iterator<Item = &Digest> {
+        self.snapshots.iter().map(|(snapshot, _)| snapshot)
+    }
+
+    /// The signed files of each snapshot, in the order of their paths.
+    pub(super) fn signed_files(&self) -> Vec<(Digest, Vec<(RelPath, Digest)>)> {
+        let signed = |files: &Files| {
+            let signed = files.iter().filter(|(_, entry)| entry.metadata);
+            let mut signed: Vec<_> =
+                signed.map(|(path, entry)| (path.clone(), entry.digest)).collect();
+            signed.sort();
+            signed
+        };
+        self.snapshots.iter().map(|(snapshot, files)| (*snapshot, signed(files))).collect()
     }
 
     /// The signed files of the current snapshot.
@@ -280,6 +302,11 @@ impl Catalogs {
         if let Err(error) = tokio::task::spawn_blocking(encode).await {
             tracing::error!(%error, "metadata could not be compressed");
         }
+    }
+
+    /// Moves blobs that are found damaged out of the way, for ever.
+    pub(super) async fn look_after_damage(self: Arc<Self>) {
+        self.blobs.damage().look_after(&self.store).await;
     }
 
     /// Looks at the store every `poll`, for ever.

@@ -57,6 +57,9 @@ pub(super) fn repr_digest(digest: Digest) -> HeaderValue {
 /// The coding that a client takes and likes best; `None`: the bytes as they
 /// are. Of codings it likes the same, the first offered.
 pub(super) fn choose<'a>(headers: &HeaderMap, offered: &'a [Encoded]) -> Option<&'a Encoded> {
+    if offered.is_empty() || !headers.contains_key(ACCEPT_ENCODING) {
+        return None;
+    }
     let accepted = Accepted::read(headers);
     let quality = |encoded: &&Encoded| accepted.quality(encoded.coding);
     let best = offered.iter().rev().max_by_key(quality)?;

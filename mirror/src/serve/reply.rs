@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::engine::body::BlobBody;
+use super::engine::copied::CopiedBody;
+use super::pull::body::ArrivingBody;
 
 /// The body of any response.
 #[derive(Debug)]
@@ -17,6 +19,10 @@ pub(super) enum Reply {
     Memory(Option<Bytes>),
     /// A part of a blob.
     Blob(BlobBody),
+    /// A part of a blob, read into memory.
+    Copied(CopiedBody),
+    /// A part of an item that is still arriving.
+    Arriving(ArrivingBody),
     /// One after another.
     Parts(VecDeque<Reply>),
     /// What axum's handlers answer.
@@ -46,6 +52,8 @@ impl Body for Reply {
         match self.get_mut() {
             Self::Memory(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Blob(body) => Pin::new(body).poll_frame(cx),
+            Self::Copied(body) => Pin::new(body).poll_frame(cx),
+            Self::Arriving(body) => Pin::new(body).poll_frame(cx),
             Self::Parts(parts) => {
                 while let Some(part) = parts.front_mut() {
                     match ready!(Pin::new(part).poll_frame(cx)) {
@@ -65,6 +73,8 @@ impl Body for Reply {
         match self {
             Self::Memory(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Blob(body) => body.is_end_stream(),
+            Self::Copied(body) => body.is_end_stream(),
+            Self::Arriving(body) => body.is_end_stream(),
             Self::Parts(parts) => parts.iter().all(Body::is_end_stream),
             Self::Handler(body) => body.is_end_stream(),
         }
@@ -76,6 +86,8 @@ impl Body for Reply {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Blob(body) => body.size_hint(),
+            Self::Copied(body) => body.size_hint(),
+            Self::Arriving(body) => body.size_hint(),
             Self::Parts(parts) => {
                 let sizes = parts.iter().filter_map(|part| part.size_hint().exact());
                 SizeHint::with_exact(sizes.sum())

@@ -112,6 +112,13 @@ impl RememberedSigner {
     }
 }
 
+/// What a clear-signed file says, without asking who signed it: to tell people
+/// of, never to rely on. `None` where it is no clear-signed message.
+#[must_use]
+pub fn unverified_text(file: &[u8]) -> Option<Vec<u8>> {
+    cut(file)
+}
+
 /// The text of a clear-signed file, its dashes unescaped (RFC 4880 section
 /// 7.1), as GnuPG writes it: with the line end before the signature.
 fn cut(file: &[u8]) -> Option<Vec<u8>> {

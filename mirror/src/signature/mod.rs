@@ -27,7 +27,7 @@ use std::time::SystemTime;
 
 pub use framing::{FramingError, check_clear_signed};
 pub use keyring::{Keyring, KeyringError};
-pub use memory::{Judgement, Memory};
+pub use memory::{Judgement, Memory, unverified_text};
 
 /// What a set of good signatures covers.
 #[derive(Clone, Debug)]

@@ -29,7 +29,7 @@ pub use filter::{Filter, FilterError};
 pub use flatten::{FlatItem, flatten};
 pub use path::{PathError, RelPath};
 pub use select::{
-    MaxVersions, Selected, SelectedItem, Selection, SelectionError, parse_size, select,
+    MaxVersions, Selected, SelectedItem, Selection, SelectionError, listed, parse_size, select,
     select_among,
 };
 pub use timestamp::{Timestamp, TimestampError};

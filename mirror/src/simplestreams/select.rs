@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::flatten::flatten_version;
+use super::flatten::{flatten, flatten_version};
 use super::{
     Digest, DigestError, Filter, FilterError, FlatItem, PathError, Product, Products, RelPath,
     compare_versions,
@@ -207,6 +207,12 @@ pub fn select_among(
     }
     check_conflicts(&selected)?;
     Ok(selected)
+}
+
+/// Every item of `products` that is a file and can be verified, in the file's
+/// order. A path may occur many times.
+pub fn listed(products: &Products) -> impl Iterator<Item = SelectedItem> {
+    flatten(products).filter_map(|item| verifiable(&item, item.path()?).ok())
 }
 
 fn select_product(

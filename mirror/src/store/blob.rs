@@ -1,15 +1,15 @@
 //! Blobs on their way into the store.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
-use super::{StoreError, Writer, files};
+use super::{Store, StoreError, Writer, claim, files};
 use crate::simplestreams::{Digest, Hasher};
 
 /// A blob that is being written. What is written survives a crash under
-/// `partial/` and is taken up by the next [`Writer::partial`]; it gets its
+/// `partial/` and is taken up by the next [`Store::claim`]; it gets its
 /// name in `blobs/` only from [`PartialBlob::finish`], when length and digest
 /// hold. All methods block.
 #[derive(Debug)]
@@ -67,46 +67,6 @@ pub enum BlobError {
 const CHUNK: usize = 256 * 1024;
 
 impl Writer {
-    /// Starts the blob of `digest`, or takes up what an earlier run left of
-    /// it, which is read and hashed again.
-    ///
-    /// # Errors
-    /// An I/O error.
-    pub fn partial(&self, digest: Digest, size: u64) -> Result<PartialBlob, StoreError> {
-        let path = self.store.private("partial").join(digest.to_string());
-        let failed = |source| StoreError::io("write", &path, source);
-        let mut options = OpenOptions::new();
-        options.create(true).read(true).write(true).truncate(false);
-        let file = files::open(&mut options, &path).or_else(|error| {
-            // What stands there and is no file is nothing that we wrote.
-            match std::fs::symlink_metadata(&path) {
-                Ok(meta) if !meta.is_file() => {
-                    std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path))?;
-                    files::open(&mut options, &path)
-                }
-                _ => Err(error),
-            }
-        });
-        let file = file.map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
-        let mut blob = PartialBlob {
-            file,
-            target: self.store.blob_path(&digest),
-            path,
-            digest,
-            size,
-            written: 0,
-            hasher: HashState(Hasher::default()),
-            resumed: length > 0,
-        };
-        if length <= size {
-            blob.rehash().map_err(|source| StoreError::io("read", &blob.path, source))?;
-        } else {
-            blob.restart()?;
-        }
-        Ok(blob)
-    }
-
     /// Stores small content (metadata, manifests) under its digests. Content
     /// already held, or given twice, is not written again; a blob of it that is
     /// damaged is replaced.
@@ -154,6 +114,34 @@ impl Writer {
 }
 
 impl PartialBlob {
+    /// A blob in `file`, which is locked and named `path`.
+    pub(super) fn new(
+        store: &Store,
+        file: File,
+        path: PathBuf,
+        digest: Digest,
+        size: u64,
+    ) -> Result<Self, StoreError> {
+        let length = file.metadata().map_err(|source| StoreError::io("write", &path, source))?;
+        let length = length.len();
+        let mut blob = Self {
+            file,
+            target: store.blob_path(&digest),
+            path,
+            digest,
+            size,
+            written: 0,
+            hasher: HashState(Hasher::default()),
+            resumed: length > 0,
+        };
+        if length <= size {
+            blob.rehash().map_err(|source| StoreError::io("read", &blob.path, source))?;
+        } else {
+            blob.restart()?;
+        }
+        Ok(blob)
+    }
+
     /// Bytes that are there already; the next [`PartialBlob::write`] goes
     /// behind them.
     #[must_use]
@@ -204,6 +192,15 @@ impl PartialBlob {
     /// # Errors
     /// [`BlobError::TooShort`], [`BlobError::Mismatch`] or an I/O error.
     pub fn finish(self) -> Result<(), BlobError> {
+        self.finish_then(|| {})
+    }
+
+    /// [`PartialBlob::finish`]; calls `verified` as soon as the digest holds,
+    /// and does not let those who read along wait for the disk.
+    ///
+    /// # Errors
+    /// As [`PartialBlob::finish`].
+    pub fn finish_then(self, verified: impl FnOnce()) -> Result<(), BlobError> {
         if self.written != self.size {
             files::remove(&self.path)?;
             return Err(BlobError::TooShort { got: self.written, size: self.size });
@@ -213,7 +210,13 @@ impl PartialBlob {
             files::remove(&self.path)?;
             return Err(BlobError::Mismatch { expected: self.digest, actual });
         }
+        verified();
         self.file.sync_data().map_err(|source| StoreError::io("sync", &self.path, source))?;
+        let named = claim::is_named(&self.file, &self.path);
+        if !named.map_err(|source| StoreError::io("look at", &self.path, source))? {
+            let reason = "another process put another file in its place".into();
+            return Err(StoreError::Damaged { path: self.path, reason }.into());
+        }
         files::rename(&self.path, &self.target)?;
         Ok(())
     }

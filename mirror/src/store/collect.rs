@@ -91,13 +91,19 @@ impl Writer {
             .partials()?
             .into_iter()
             .filter(|(digest, _)| older_than(&partial(digest), grace))
+            // A download under way needs no lock of the store.
+            .filter(|(digest, _)| self.store.lock_idle_partial(digest).is_some())
             .collect();
         if !dry_run {
             if !expired.is_empty() {
                 self.replace_index(&kept)?;
             }
             self.remove_blobs(garbage.keys())?;
-            partials.keys().try_for_each(|digest| files::remove(&partial(digest)))?;
+            for digest in partials.keys() {
+                if let Some(_lock) = self.store.lock_idle_partial(digest) {
+                    files::remove(&partial(digest))?;
+                }
+            }
         }
         Ok(Collected {
             snapshots: expired.iter().map(|snapshot| snapshot.digest).collect(),

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Holder;
+use crate::simplestreams::Digest;
 
 /// Why an operation on a store failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,9 @@ pub enum StoreError {
         /// Who holds it.
         holder: Holder,
     },
+    /// Another process writes that blob.
+    #[error("another process is fetching the blob {0}")]
+    Busy(Digest),
     /// The file system takes no writes from this process.
     #[error("{} cannot be written to", path.display())]
     ReadOnly {

@@ -17,15 +17,18 @@
 //! 4. the newest `updated` of each stream, in the state file, synced;
 //! 5. `index.json` written beside, synced, renamed, the folder synced.
 //!
-//! Reading needs no lock. Writing goes through [`Writer`], which holds it.
+//! Reading needs no lock. Writing goes through [`Writer`], which holds it; only
+//! single blobs are added without it, as [`Store::claim`] says.
 //! This module knows nothing of HTTP, nor of simplestreams beyond paths and
 //! digests.
 
 mod assembly;
 mod blob;
+mod claim;
 mod collect;
 mod error;
 mod files;
+mod join;
 pub(crate) mod layout;
 mod listing;
 mod lock;
@@ -41,9 +44,11 @@ use std::time::Duration;
 
 pub use assembly::Assembly;
 pub use blob::{BlobError, PartialBlob};
+pub use claim::Claim;
 pub use collect::{Collected, PruneOptions};
 pub use error::StoreError;
 pub use files::open_regular;
+pub use join::{JoinedItem, Joining};
 pub use lock::Holder;
 pub use publish::Published;
 pub use snapshot::{

@@ -17,6 +17,15 @@ pub struct Published {
     pub changed: bool,
 }
 
+/// What becomes of the snapshot that another takes the place of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Replaced {
+    /// It stays listed until its grace period is over.
+    Listed,
+    /// It goes at once: all it had is in the new one.
+    Gone,
+}
+
 impl Writer {
     /// Makes `content` the current snapshot, in the order of durability of the
     /// [module](super). Where it is current already, nothing is written,
@@ -26,6 +35,16 @@ impl Writer {
     /// [`StoreError::Damaged`] names a file whose blob is not held; or an I/O
     /// error. The snapshot that was current stays so.
     pub fn publish(&self, content: &Content, now: Timestamp) -> Result<Published, StoreError> {
+        self.publish_over(content, now, Replaced::Listed)
+    }
+
+    /// [`Writer::publish`], saying what becomes of the snapshot before.
+    pub(super) fn publish_over(
+        &self,
+        content: &Content,
+        now: Timestamp,
+        replaced: Replaced,
+    ) -> Result<Published, StoreError> {
         let encoded = content.encode();
         let digest = encoded.digest();
         let mut snapshots = self.store.snapshots()?;
@@ -44,6 +63,9 @@ impl Writer {
         }
         let now = crate::iso(now);
         snapshots.retain(|snapshot| snapshot.digest != digest);
+        if matches!(replaced, Replaced::Gone) {
+            snapshots.retain(|snapshot| !snapshot.current);
+        }
         for snapshot in snapshots.iter_mut().filter(|snapshot| snapshot.current) {
             snapshot.current = false;
             snapshot.superseded = Some(now.clone());

@@ -256,7 +256,22 @@ impl Store {
     /// # Errors
     /// As [`Store::load`].
     pub fn current(&self) -> Result<Option<Snapshot>, StoreError> {
-        let current = self.snapshots()?.into_iter().find(|snapshot| snapshot.current);
+        const LOOKS: usize = 3;
+        let find = || Ok(self.snapshots()?.into_iter().find(|snapshot| snapshot.current));
+        let mut current = find()?;
+        for _ in 1..LOOKS {
+            let Some(found) = &current else { return Ok(None) };
+            let loaded = self.load(&found.digest);
+            if loaded.is_ok() {
+                return loaded.map(Some);
+            }
+            // A join removes the snapshot that it replaces: was it this one?
+            let now = find()?;
+            if now.as_ref().map(|now| now.digest) == Some(found.digest) {
+                return loaded.map(Some);
+            }
+            current = now;
+        }
         current.map(|snapshot| self.load(&snapshot.digest)).transpose()
     }
 

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::plan::{Fetch, Plan};
 use super::{Event, ItemError, ItemFailure, Observer, Sync, SyncError, blocking};
-use crate::store::{BlobError, PartialBlob, Writer};
-use crate::upstream::{Body, FetchError, Resume};
+use crate::store::{BlobError, Claim, PartialBlob, Store, StoreError, Writer};
+use crate::upstream::{Body, FetchError, Resume, Upstream};
 
 /// Pieces between the network and the disk of one download. A piece is what
 /// one read of a socket gave, at most some hundred KiB.
@@ -28,7 +28,8 @@ pub(super) async fn all(
     plan: &Plan,
     observer: &Arc<dyn Observer>,
 ) -> Result<(), SyncError> {
-    let queue = Queue { sync, writer, plan, observer, next: AtomicUsize::new(0) };
+    let (upstream, store) = (&sync.upstream, writer.store());
+    let queue = Queue { upstream, store, plan, observer, next: AtomicUsize::new(0) };
     let workers = (0..sync.options.parallel).map(|_| queue.work());
     let failures = futures_util::future::try_join_all(workers).await?;
     let mut failures: Vec<_> = failures.into_iter().flatten().collect();
@@ -41,8 +42,8 @@ pub(super) async fn all(
 
 /// What the workers of one run share.
 struct Queue<'a> {
-    sync: &'a Sync,
-    writer: &'a Arc<Writer>,
+    upstream: &'a Upstream,
+    store: &'a Store,
     plan: &'a Plan,
     observer: &'a Arc<dyn Observer>,
     /// The first content that no worker has taken yet.
@@ -52,11 +53,11 @@ struct Queue<'a> {
 impl Queue<'_> {
     /// Fetches contents until none is left; returns those that failed.
     async fn work(&self) -> Result<Vec<ItemFailure>, SyncError> {
-        let Self { sync, writer, plan, observer, next } = self;
+        let Self { upstream, store, plan, observer, next } = self;
         let mut failures = Vec::new();
         while let Some(fetch) = plan.fetch.get(next.fetch_add(1, Ordering::Relaxed)) {
             let path = &fetch.path;
-            match (Download { sync, writer, fetch, observer }).run().await {
+            match (Download { upstream, store, fetch, observer }).run().await {
                 Ok(()) => observer.event(&Event::Finished { path, size: fetch.size }),
                 Err(Stop::Run(error)) => return Err(error),
                 Err(Stop::Item(error)) => {
@@ -70,11 +71,22 @@ impl Queue<'_> {
 }
 
 /// Why a download ended early.
-enum Stop {
+#[derive(Debug)]
+pub(crate) enum Stop {
     /// This item cannot be had.
     Item(ItemError),
     /// The run cannot go on.
     Run(SyncError),
+}
+
+impl Stop {
+    /// The chain of causes.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Item(error) => crate::chain(error),
+            Self::Run(error) => crate::chain(error),
+        }
+    }
 }
 
 impl From<SyncError> for Stop {
@@ -120,6 +132,31 @@ impl Pace {
     }
 }
 
+/// How long another process that writes an item is waited for: as long as it
+/// gets on.
+struct Patience {
+    since: Instant,
+    there: u64,
+}
+
+impl Patience {
+    const PAUSE: Duration = Duration::from_millis(100);
+    /// More than the pauses and timeouts of a download that will go on.
+    const LONGEST: Duration = Duration::from_secs(300);
+
+    fn new() -> Self {
+        Self { since: Instant::now(), there: 0 }
+    }
+
+    /// Whether to wait on, now that so many bytes are there.
+    fn lasts(&mut self, there: u64) -> bool {
+        if there != self.there {
+            *self = Self { since: Instant::now(), there };
+        }
+        self.since.elapsed() < Self::LONGEST
+    }
+}
+
 /// The file upstream is shorter than its metadata lists.
 async fn too_short(blob: PartialBlob) -> Result<(), Stop> {
     // It says so, and removes what is there.
@@ -131,32 +168,67 @@ fn is_past_the_end(error: &FetchError) -> bool {
     matches!(error, FetchError::Status { status, .. } if *status == StatusCode::RANGE_NOT_SATISFIABLE)
 }
 
-struct Download<'a> {
-    sync: &'a Sync,
-    writer: &'a Arc<Writer>,
-    fetch: &'a Fetch,
-    observer: &'a Arc<dyn Observer>,
+/// One item on its way into the store. Needs no lock of the store: see
+/// [`Store::claim`].
+pub(crate) struct Download<'a> {
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) store: &'a Store,
+    pub(crate) fetch: &'a Fetch,
+    /// Told of [`Event::Started`], [`Event::Restarting`], [`Event::Progress`],
+    /// [`Event::Retrying`] and [`Event::Whole`].
+    pub(crate) observer: &'a Arc<dyn Observer>,
 }
 
 impl Download<'_> {
-    /// Fetches the item. Where bytes of an earlier run turn out wrong, once
-    /// more from the first byte: they, and not the upstream, may be at fault.
-    async fn run(&self) -> Result<(), Stop> {
-        let blob = self.partial().await?;
+    /// Fetches the item, unless it is held by now. Where bytes of an earlier
+    /// run turn out wrong, once more from the first byte: they, and not the
+    /// upstream, may be at fault.
+    pub(crate) async fn run(&self) -> Result<(), Stop> {
+        let Some(blob) = self.claim().await? else { return Ok(()) };
         let resumed = blob.resumed();
         match self.fill(blob).await {
             Err(Stop::Item(ItemError::Content(_))) if resumed => {
-                let mut blob = self.partial().await?;
-                let blob = blocking(move || blob.restart().map(|()| blob)).await?;
-                self.fill(blob.map_err(SyncError::from)?).await
+                let Some(blob) = self.claim().await? else { return Ok(()) };
+                self.fill(self.restart(blob).await?).await
             }
             other => other,
         }
     }
 
-    async fn partial(&self) -> Result<PartialBlob, Stop> {
-        let (writer, digest, size) = (Arc::clone(self.writer), self.fetch.digest, self.fetch.size);
-        Ok(blocking(move || writer.partial(digest, size)).await?.map_err(SyncError::from)?)
+    /// Takes the blob to write it; `None` where it is held. While another
+    /// process writes it, waits: what that one leaves is taken up here.
+    async fn claim(&self) -> Result<Option<PartialBlob>, Stop> {
+        let mut patience = Patience::new();
+        loop {
+            let (store, observer) = (self.store.clone(), Arc::clone(self.observer));
+            let Fetch { path, digest, size, .. } = self.fetch.clone();
+            let claimed = blocking(move || {
+                let claimed = store.claim(digest, size)?;
+                if let Claim::Ours(blob) = &claimed {
+                    observer.event(&Event::Started { path: &path, from: blob.written(), size });
+                }
+                let there = store.open_partial(&digest).and_then(|file| file.metadata());
+                Ok::<_, StoreError>((claimed, there.map_or(0, |meta| meta.len())))
+            });
+            match claimed.await?.map_err(SyncError::from)? {
+                (Claim::Held, _) => return Ok(None),
+                (Claim::Ours(blob), _) => return Ok(Some(*blob)),
+                (Claim::Busy, there) if patience.lasts(there) => {
+                    tokio::time::sleep(Patience::PAUSE).await;
+                }
+                (Claim::Busy, _) => {
+                    let waited = Patience::LONGEST;
+                    return Err(Stop::Item(ItemError::Busy { waited }));
+                }
+            }
+        }
+    }
+
+    /// Throws away what is there of the item.
+    async fn restart(&self, mut blob: PartialBlob) -> Result<PartialBlob, Stop> {
+        self.observer.event(&Event::Restarting { path: &self.fetch.path });
+        let restarted = blocking(move || blob.restart().map(|()| blob)).await?;
+        Ok(restarted.map_err(SyncError::from)?)
     }
 
     /// Fetches what `blob` lacks, over as many connections as it takes.
@@ -166,13 +238,12 @@ impl Download<'_> {
     /// slices of a byte would hold the lock of the store for ever.
     async fn fill(&self, mut blob: PartialBlob) -> Result<(), Stop> {
         let Fetch { path, size, .. } = self.fetch;
-        let mut backoff = self.sync.upstream.retry_policy().start();
+        let mut backoff = self.upstream.retry_policy().start();
         let (mut furthest, mut ended_at) = (blob.written(), None);
         let mut resume = Resume::default();
-        self.observer.event(&Event::Started { path, from: blob.written(), size: *size });
         while blob.written() < *size {
             resume.from = blob.written();
-            let error = match self.sync.upstream.open(path, &resume, Some(*size)).await {
+            let error = match self.upstream.open(path, &resume, Some(*size)).await {
                 Ok(body) => {
                     resume.etag = body.etag().cloned();
                     let (back, broken) = self.pump(body, blob).await?;
@@ -197,8 +268,7 @@ impl Download<'_> {
                         return too_short(blob).await;
                     }
                     ended_at = Some(blob.written());
-                    let restarted = blocking(move || blob.restart().map(|()| blob)).await?;
-                    blob = restarted.map_err(SyncError::from)?;
+                    blob = self.restart(blob).await?;
                     continue;
                 }
                 Err(error) => error,
@@ -210,12 +280,18 @@ impl Download<'_> {
                 backoff.progressed();
             }
             let Some(pause) = backoff.next(&error) else {
+                if blob.written() == 0 {
+                    // Nothing to go on from: no trace either.
+                    blocking(move || blob.discard()).await?.map_err(SyncError::from)?;
+                }
                 return Err(Stop::Item(error.into()));
             };
             self.observer.event(&Event::Retrying { path, error: &error, pause });
             tokio::time::sleep(pause).await;
         }
-        Ok(blocking(move || blob.finish()).await??)
+        let (observer, path) = (Arc::clone(self.observer), path.clone());
+        let verified = move || observer.event(&Event::Whole { path: &path });
+        Ok(blocking(move || blob.finish_then(verified)).await??)
     }
 
     /// Moves a body into the blob: the network is read here, and a thread of
@@ -231,6 +307,7 @@ impl Download<'_> {
         let start = body.start();
         let sink = tokio::task::spawn_blocking(move || {
             if blob.written() != start {
+                observer.event(&Event::Restarting { path: &path });
                 blob.restart()?;
             }
             while let Some(bytes) = receiver.blocking_recv() {

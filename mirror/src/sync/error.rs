@@ -1,5 +1,7 @@
 //! Why a sync failed, and which kind of failure that is.
 
+use std::time::Duration;
+
 use crate::signature::VerifyError;
 use crate::simplestreams::{DocumentError, RelPath, SelectionError, Timestamp};
 use crate::store::{BlobError, StoreError};
@@ -136,6 +138,12 @@ pub enum ItemError {
     /// What came is not what the metadata lists.
     #[error("the content is not what the signed metadata lists")]
     Content(#[from] BlobError),
+    /// Another process began to fetch it, and does not go on.
+    #[error("another process is fetching it and has got no further for {} seconds", waited.as_secs())]
+    Busy {
+        /// How long nothing came.
+        waited: Duration,
+    },
 }
 
 impl SyncError {
@@ -195,6 +203,7 @@ impl ItemError {
     pub fn is_verification(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_verification(),
+            Self::Busy { .. } => false,
             Self::Content(error) => !matches!(error, BlobError::Store(_)),
         }
     }

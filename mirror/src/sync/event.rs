@@ -51,6 +51,12 @@ pub enum Event<'a> {
         /// Bytes in all.
         size: u64,
     },
+    /// The bytes that are there of an item are about to be thrown away: it
+    /// starts at its first byte again.
+    Restarting {
+        /// The item.
+        path: &'a RelPath,
+    },
     /// Bytes of an item are on disk, or on their way to a registry.
     Progress {
         /// The item.
@@ -66,6 +72,11 @@ pub enum Event<'a> {
         error: &'a FetchError,
         /// The pause before the next try.
         pause: Duration,
+    },
+    /// All bytes of an item are there, and their digest holds.
+    Whole {
+        /// The item.
+        path: &'a RelPath,
     },
     /// An item is held, or a registry has it.
     Finished {

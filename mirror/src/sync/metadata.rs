@@ -42,6 +42,11 @@ pub(super) struct SignedFile {
 /// Where the store keeps what was judged before.
 const MEMORY: &str = "verified.json";
 
+/// What syncs have judged of the metadata that a store holds.
+pub(crate) fn remembered(store: &Store) -> Memory {
+    store.kept(MEMORY).unwrap_or_default()
+}
+
 /// Verified metadata.
 #[derive(Debug)]
 pub(super) struct Metadata {
@@ -75,7 +80,7 @@ pub(super) async fn fetch(
 ) -> Result<Metadata, SyncError> {
     let (known, memory) = match store.cloned() {
         Some(store) => {
-            let memory = store.kept(MEMORY).unwrap_or_default();
+            let memory = remembered(&store);
             (blocking(move || store.newest_updated()).await??, memory)
         }
         None => (BTreeMap::new(), Memory::default()),

@@ -24,9 +24,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use chain::{Chain, Wanted};
+pub(crate) use download::{Download, Stop};
 pub use error::{ItemError, ItemFailure, Kind, MetadataError, SyncError};
 pub use event::{Event, Observer, Silent};
 pub use metadata::Limits;
+pub(crate) use metadata::remembered;
+pub(crate) use plan::Fetch;
 pub use plan::{Plan, PlannedItem};
 
 use crate::signature::Keyring;
@@ -167,6 +170,7 @@ impl Sync {
         // From here the plan says it all; large streams are large here.
         metadata.remember(self, writer)?;
         let (content, files) = (plan.content.clone(), metadata.files);
+        let joined = plan.joined.clone();
         drop(metadata.products);
         download::all(self, writer, &plan, observer).await?;
 
@@ -174,6 +178,7 @@ impl Sync {
         let writer = Arc::clone(writer);
         let (published, collected) = blocking(move || {
             writer.put_all(files.iter().map(|file| file.bytes.as_slice()))?;
+            writer.remember_joined(&joined)?;
             let now = jiff::Timestamp::now();
             let published = writer.publish(&content, now)?;
             // The new snapshot is served by now: what cannot be removed is no

@@ -1,13 +1,13 @@
 //! What a sync will do, and what it will cost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
 use super::SyncError;
 use super::metadata::Metadata;
-use crate::simplestreams::{Digest, RelPath, SelectedItem};
-use crate::store::{Content, FileRef, Store, VersionKey};
+use crate::simplestreams::{Digest, Products, RelPath, SelectedItem, listed};
+use crate::store::{Content, FileRef, JoinedItem, Store, VersionKey};
 use crate::total;
 
 /// A file that the snapshot will hold.
@@ -26,12 +26,12 @@ pub struct PlannedItem {
 
 /// A content to fetch; from one of its paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fetch {
-    pub(super) path: RelPath,
-    pub(super) digest: Digest,
-    pub(super) size: u64,
+pub(crate) struct Fetch {
+    pub(crate) path: RelPath,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
     /// Bytes that an earlier run left.
-    pub(super) partial: u64,
+    pub(crate) partial: u64,
 }
 
 /// What a sync will do.
@@ -49,6 +49,9 @@ pub struct Plan {
     pub metadata_bytes: u64,
     pub(super) fetch: Vec<Fetch>,
     pub(super) content: Content,
+    /// Items that were not selected and stay all the same: they joined an
+    /// earlier snapshot, are held, and are listed still.
+    pub(super) joined: Vec<JoinedItem>,
 }
 
 impl Plan {
@@ -82,14 +85,17 @@ impl Plan {
         // The largest first: the last download to end is then a small one.
         let mut fetch: Vec<_> = fetch.into_values().collect();
         fetch.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
+        let mut content = content(metadata, selected);
+        let joined = store.map(|store| carry_over(store, &metadata.products, &mut content));
         Ok(Self {
+            joined: joined.unwrap_or_default(),
             bytes: total(distinct.iter().map(|(_, size, _)| *size)),
             held_bytes: total(distinct.iter().filter(|(.., held)| *held).map(|(_, size, _)| *size)),
             free: store.map(Store::free_bytes).transpose()?,
             metadata_bytes: total(metadata.files.iter().map(|file| file.bytes.len() as u64)),
             items: items.into_values().collect(),
             fetch,
-            content: content(metadata, selected),
+            content,
         })
     }
 
@@ -127,6 +133,29 @@ impl Plan {
             _ => Ok(()),
         }
     }
+}
+
+/// Takes the items that joined earlier snapshots into `content`; returns them.
+fn carry_over(store: &Store, products: &[Products], content: &mut Content) -> Vec<JoinedItem> {
+    let joined = store.joined().into_iter();
+    let mut joined: HashMap<_, _> = joined.map(|item| (item.path.clone(), item)).collect();
+    if joined.is_empty() {
+        return Vec::new();
+    }
+    content.files().for_each(|file| drop(joined.remove(&file.path)));
+    let mut carried = Vec::new();
+    for found in products.iter().flat_map(listed) {
+        let Some(item) = joined.remove(&found.path) else { continue };
+        let same = (item.digest, item.size) == (found.sha256, found.size);
+        if same && store.has_blob(&item.digest, item.size) {
+            let key = VersionKey { product: found.product, version: found.version };
+            let file = FileRef { path: found.path, digest: item.digest, size: item.size };
+            content.versions.entry(key).or_default().push(file);
+            carried.push(item);
+        }
+    }
+    carried.sort();
+    carried
 }
 
 fn content(metadata: &Metadata, selected: Vec<SelectedItem>) -> Content {

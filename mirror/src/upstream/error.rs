@@ -196,6 +196,10 @@ impl TransportError {
         cause.to_string()
     }
 
+    fn is_timeout(&self) -> bool {
+        self.0.is_timeout()
+    }
+
     /// What is the same in a second: a redirect that is not followed, a scheme
     /// that is not known, a certificate that is not trusted.
     fn is_final(&self) -> bool {
@@ -270,6 +274,16 @@ impl FetchError {
     #[must_use]
     pub fn is_verification(&self) -> bool {
         matches!(self, Self::Length { .. } | Self::Digest { .. })
+    }
+
+    /// Whether the server took too long.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Transport { source, .. } => source.is_timeout(),
+            Self::Drips { .. } | Self::Slow { .. } => true,
+            _ => false,
+        }
     }
 
     /// The pause that the server asks for.

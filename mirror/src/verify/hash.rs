@@ -64,6 +64,16 @@ pub(super) fn faults(
     faults
 }
 
+/// Whether a blob's content is what its name says. Blocks for as long as it
+/// takes to read it.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_whole(store: &Store, digest: &Digest) -> io::Result<bool> {
+    let mut buffer = vec![0; CHUNK];
+    Ok(digest_of(store, digest, &mut buffer, |_| {})? == *digest)
+}
+
 fn digest_of(
     store: &Store,
     digest: &Digest,

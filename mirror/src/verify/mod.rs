@@ -18,6 +18,7 @@ use crate::signature::Keyring;
 use crate::simplestreams::Digest;
 use crate::store::{SnapshotRef, Store, StoreError, Writer};
 
+pub use hash::is_whole;
 pub use listed::{Listed, Unlisted};
 pub use report::{Problem, ProblemKind, Removable, Report, SignedMetadata, SnapshotReport};
 

@@ -8,9 +8,11 @@
 )]
 
 mod blobs;
+mod claim;
 mod collect;
 mod crash;
 mod hostile;
+mod join;
 mod layout;
 mod listing;
 mod lock;

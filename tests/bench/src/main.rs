@@ -7,14 +7,19 @@
 //! them.
 
 mod client;
+mod cold;
 mod figures;
 mod many;
+mod paced;
 mod process;
+mod pull;
 mod rivals;
 mod serving;
 mod setup;
+mod slow_disk;
 mod start;
 mod sync;
+mod tls;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -51,10 +56,17 @@ enum Which {
     Memory,
     /// Large and small files, beside nginx, apache, ServeDir and a bare loop
     Serve,
+    /// A large file over TLS, beside nginx
+    Tls,
     /// Start on a snapshot of 10,000 items
     Start,
-    /// Memory with 200 clients
+    /// 1,000 clients at once, beside nginx
     Many,
+    /// Small warm files while others read cold ones from a slow disk, beside
+    /// nginx; as root, for its file system
+    Cold,
+    /// Items that are not held: the first byte, and 50 clients at once
+    Pull,
 }
 
 fn main() -> std::process::ExitCode {
@@ -79,16 +91,20 @@ fn eprintln_error(error: &dyn Error) {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    let all = [Which::Sync, Which::Memory, Which::Serve, Which::Start, Which::Many];
-    let wanted = if cli.which.is_empty() { &all[..] } else { &cli.which[..] };
+    process::raise_descriptor_limit()?;
+    let all = Which::value_variants();
+    let wanted = if cli.which.is_empty() { all } else { &cli.which[..] };
     let mut report = Report::default();
     for which in wanted {
         match which {
             Which::Sync => sync::compare(cli.rounds, cli.scale, &mut report)?,
             Which::Memory => sync::memory(cli.scale * 2.0, &mut report)?,
             Which::Serve => serving::compare(cli.rounds, &mut report)?,
+            Which::Tls => tls::compare(cli.rounds, &mut report)?,
             Which::Start => start::measure(cli.rounds, &mut report)?,
-            Which::Many => many::measure(&mut report)?,
+            Which::Many => many::measure(cli.rounds, &mut report)?,
+            Which::Cold => cold::compare(cli.rounds, &mut report)?,
+            Which::Pull => pull::measure(cli.rounds, &mut report)?,
         }
     }
     report.print();

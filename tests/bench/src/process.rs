@@ -73,6 +73,21 @@ pub(crate) fn peak(pid: u32) -> Option<f64> {
 
 /// User and system time of a process and all below it, seconds.
 pub(crate) fn cpu_seconds(pid: u32) -> f64 {
+    let ticks: u64 = family(pid).into_iter().map(|(_, ticks)| ticks).sum();
+    let per_second = rustix::param::clock_ticks_per_second();
+    #[allow(clippy::cast_precision_loss, reason = "ticks, for people")]
+    let seconds = ticks as f64 / per_second as f64;
+    seconds
+}
+
+/// Most memory that a process and all below it had resident, MB, pages that
+/// they share counted for each.
+pub(crate) fn peak_of_family(pid: u32) -> f64 {
+    family(pid).into_iter().filter_map(|(member, _)| peak(member)).sum()
+}
+
+/// A process and all below it, with their processor time in ticks.
+fn family(pid: u32) -> Vec<(u32, u64)> {
     let mut processes = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let id = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
@@ -81,16 +96,21 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
             processes.push((id, parent, ticks));
         }
     }
-    let mut family = vec![pid];
-    let mut ticks = 0;
-    while let Some(member) = family.pop() {
-        ticks += processes.iter().find(|(id, ..)| *id == member).map_or(0, |(.., ticks)| *ticks);
-        family.extend(processes.iter().filter(|(_, parent, _)| *parent == member).map(|p| p.0));
+    let (mut family, mut unseen) = (Vec::new(), vec![pid]);
+    while let Some(member) = unseen.pop() {
+        family.extend(processes.iter().filter(|p| p.0 == member).map(|p| (p.0, p.2)));
+        unseen.extend(processes.iter().filter(|p| p.1 == member).map(|p| p.0));
     }
-    let per_second = rustix::param::clock_ticks_per_second();
-    #[allow(clippy::cast_precision_loss, reason = "ticks, for people")]
-    let seconds = ticks as f64 / per_second as f64;
-    seconds
+    family
+}
+
+/// Lets this program, and the servers that it starts, have a descriptor for
+/// each of a thousand connections.
+pub(crate) fn raise_descriptor_limit() -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(())
 }
 
 /// Parent and `utime + stime` of a process (proc_pid_stat(5), fields 4, 14, 15).
@@ -115,10 +135,16 @@ pub(crate) struct Server {
 impl Server {
     /// `maas-mirror serve` on a store.
     pub(crate) fn maas_mirror(store: &OsStr) -> Result<Self> {
+        Self::maas_mirror_with(store, &[])
+    }
+
+    /// `maas-mirror serve` on a store, with more options.
+    pub(crate) fn maas_mirror_with(store: &OsStr, options: &[&OsStr]) -> Result<Self> {
         let started = Instant::now();
         let mut child = Command::new(maas_mirror()?)
             .args(["serve", "--listen", "127.0.0.1:0", "--store"])
             .arg(store)
+            .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
@@ -133,11 +159,6 @@ impl Server {
             return Err(format!("maas-mirror serve said '{}'", line.trim()).into());
         };
         Ok(Self { child, address, ready_after })
-    }
-
-    /// Most memory it had resident, MB.
-    pub(crate) fn peak_mb(&self) -> f64 {
-        peak(self.child.id()).unwrap_or(f64::NAN)
     }
 }
 

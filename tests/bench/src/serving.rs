@@ -12,11 +12,11 @@ use crate::rivals::Rival;
 use crate::setup::Upstream;
 
 /// Of the true size: a squashfs of some 180 MB.
-const SCALE: f64 = 0.47;
-const CONNECTIONS: usize = 8;
+pub(crate) const SCALE: f64 = 0.47;
+pub(crate) const CONNECTIONS: usize = 8;
 
 /// The samples of one kind of request, a list for each server.
-type Samples = Vec<Vec<f64>>;
+pub(crate) type Samples = Vec<Vec<f64>>;
 
 /// A large file over 8 connections, small ones by wrk; every server in turn,
 /// round after round.
@@ -70,22 +70,28 @@ pub(crate) fn compare(rounds: usize, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn path_ending(spec: &StreamSpec, end: &str) -> Result<String> {
+pub(crate) fn path_ending(spec: &StreamSpec, end: &str) -> Result<String> {
     let found = spec.build().item_paths().into_iter().find(|path| path.ends_with(end));
     found.ok_or_else(|| format!("the stream has no {end}").into())
 }
 
-fn empty(servers: &[Rival]) -> Samples {
+pub(crate) fn empty(servers: &[Rival]) -> Samples {
     servers.iter().map(|_| Vec::new()).collect()
 }
 
-fn push(samples: &mut Samples, index: usize, sample: f64) {
+pub(crate) fn push(samples: &mut Samples, index: usize, sample: f64) {
     if let Some(samples) = samples.get_mut(index) {
         samples.push(sample);
     }
 }
 
-fn add(report: &mut Report, what: &str, unit: &'static str, servers: &[Rival], samples: Samples) {
+pub(crate) fn add(
+    report: &mut Report,
+    what: &str,
+    unit: &'static str,
+    servers: &[Rival],
+    samples: Samples,
+) {
     for (server, samples) in servers.iter().zip(samples) {
         if !samples.is_empty() {
             report.add(what, server.name, unit, samples);

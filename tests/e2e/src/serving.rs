@@ -22,7 +22,9 @@ impl Serving {
             running.stdout().ends_with('\n')
         });
         let line = running.stdout();
-        let address = line.trim().strip_prefix("listening on http://");
+        let url = line.trim().strip_prefix("listening on ");
+        let address = url
+            .and_then(|url| url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")));
         let address = address.unwrap_or_else(|| panic!("it said: {line}")).to_owned();
         Self { running, address }
     }

@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use bytes::Bytes;
 use memmap2::Mmap;
 
+use super::damage::{Damage, is_of_blob};
 use super::warm::{Warmth, seconds};
 use crate::simplestreams::Digest;
-use crate::store::open_regular;
+use crate::store::{Store, open_regular};
 
 /// Blobs up to this size are sent from memory, head and body in one write.
 const SMALL: u64 = 32 * 1024;
@@ -31,6 +32,8 @@ pub(in crate::serve) struct Blob {
     checked: AtomicU32,
     /// Set when the file turned out shorter than it was when it was opened.
     damaged: AtomicBool,
+    /// Whom to tell.
+    damage: Arc<Damage>,
 }
 
 #[derive(Debug)]
@@ -42,8 +45,33 @@ enum Content {
 }
 
 impl Blob {
-    /// Opens a blob and checks its length. Blocks.
-    pub(super) fn open(path: &Path, digest: Digest, size: u64) -> io::Result<Self> {
+    /// Opens a blob and checks its length, and tells `damage` of one that is not
+    /// as it should be. Blocks.
+    pub(super) fn open(
+        path: &Path,
+        digest: Digest,
+        size: u64,
+        damage: &Arc<Damage>,
+    ) -> io::Result<Self> {
+        let opened = Self::open_whole(path, digest, size, damage);
+        match &opened {
+            Ok(_) => damage.opened(&digest),
+            Err(error) if is_of_blob(error) => {
+                if let Some(damaged_blobs) = damage.report(digest) {
+                    tracing::error!(blob = %digest, %error, damaged_blobs, "a blob is damaged");
+                }
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
+    fn open_whole(
+        path: &Path,
+        digest: Digest,
+        size: u64,
+        damage: &Arc<Damage>,
+    ) -> io::Result<Self> {
         let file = open_regular(path)?;
         let meta = file.metadata()?;
         let length = meta.len();
@@ -58,7 +86,8 @@ impl Blob {
             Content::Mapped { map: map(&file)?, warmth }
         };
         let (identity, checked) = (identity(&meta), AtomicU32::new(seconds()));
-        Ok(Self { digest, size, file, content, identity, checked, damaged: AtomicBool::new(false) })
+        let (damaged, damage) = (AtomicBool::new(false), Arc::clone(damage));
+        Ok(Self { digest, size, file, content, identity, checked, damaged, damage })
     }
 
     pub(in crate::serve) fn digest(&self) -> Digest {
@@ -67,6 +96,11 @@ impl Blob {
 
     pub(in crate::serve) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Whether its content is not in memory.
+    pub(in crate::serve) fn is_large(&self) -> bool {
+        matches!(self.content, Content::Mapped { .. })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -97,21 +131,25 @@ impl Blob {
 
     /// Whether the store still has this very file under the blob's name: one
     /// that was repaired has another. Looks once a second.
-    pub(super) fn is_current(&self, path: &Path) -> bool {
+    pub(super) fn is_current(&self, store: &Store) -> bool {
         let now = seconds();
         if self.checked.load(Ordering::Relaxed) == now {
             return true;
         }
         // A name that is in use is in the kernel's cache: this asks no disk.
-        let same = std::fs::metadata(path).is_ok_and(|meta| identity(&meta) == self.identity);
+        let meta = std::fs::metadata(store.blob_path(&self.digest));
+        let same = meta.is_ok_and(|meta| identity(&meta) == self.identity);
         if same {
             self.checked.store(now, Ordering::Relaxed);
         }
         same
     }
 
-    pub(super) fn set_damaged(&self) {
+    /// The file turned out shorter, or cannot be read: it is not served again,
+    /// and moved away. As [`Damage::report`], for the one line in the log.
+    pub(super) fn set_damaged(&self) -> Option<u64> {
         self.damaged.store(true, Ordering::Relaxed);
+        self.damage.report(self.digest)
     }
 
     pub(super) fn is_damaged(&self) -> bool {

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::blob::Blob;
+use super::damage::is_of_blob;
 use super::inflight::InFlight;
 use super::warm::CHUNK;
 
@@ -21,7 +22,8 @@ const PIECE: u64 = 8 * CHUNK;
 
 /// Cold reads at a time, over all clients: enough to keep a disk busy, few
 /// enough that a slow one does not take every blocking thread.
-static COLD_READS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(32)));
+pub(super) static COLD_READS: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(32)));
 
 /// Streams a range of a blob: exactly its bytes, or an error.
 #[derive(Debug)]
@@ -76,9 +78,12 @@ fn read_chunk(blob: &Blob, chunk: usize) -> io::Result<()> {
     let length = blob.size().saturating_sub(start).min(CHUNK);
     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     if let Err(error) = blob.file().read_exact_at(&mut bytes, start) {
-        blob.set_damaged();
-        let blob = blob.digest();
-        tracing::error!(%blob, offset = start, %error, "a blob cannot be read");
+        if is_of_blob(&error)
+            && let Some(damaged_blobs) = blob.set_damaged()
+        {
+            let blob = blob.digest();
+            tracing::error!(%blob, offset = start, %error, damaged_blobs, "a blob cannot be read");
+        }
         return Err(error);
     }
     if let Some(warmth) = blob.warmth() {

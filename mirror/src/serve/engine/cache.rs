@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lru::LruCache;
 
 use super::blob::Blob;
+use super::damage::Damage;
 use crate::serve::limits;
 use crate::simplestreams::Digest;
 use crate::store::Store;
@@ -18,6 +19,7 @@ const OPEN: usize = 256;
 #[derive(Debug)]
 pub(in crate::serve) struct BlobCache {
     store: Store,
+    damage: Arc<Damage>,
     open: Mutex<LruCache<Digest, Arc<Blob>>>,
 }
 
@@ -26,7 +28,12 @@ impl BlobCache {
         // Most descriptors are for connections.
         let most = (limits::descriptors() / 8).clamp(8, OPEN);
         let most = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
-        Self { store, open: Mutex::new(LruCache::new(most)) }
+        Self { store, damage: Arc::default(), open: Mutex::new(LruCache::new(most)) }
+    }
+
+    /// What was found damaged.
+    pub(in crate::serve) fn damage(&self) -> &Damage {
+        &self.damage
     }
 
     /// The blob, from the cache or opened by a thread that may wait.
@@ -35,7 +42,8 @@ impl BlobCache {
             return Ok(blob);
         }
         let path = self.store.blob_path(&digest);
-        let opened = tokio::task::spawn_blocking(move || Blob::open(&path, digest, size));
+        let damage = Arc::clone(&self.damage);
+        let opened = tokio::task::spawn_blocking(move || Blob::open(&path, digest, size, &damage));
         let blob = Arc::new(opened.await.map_err(io::Error::other)??);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.put(digest, Arc::clone(&blob));
@@ -47,7 +55,7 @@ impl BlobCache {
     pub(in crate::serve) fn cached(&self, digest: &Digest) -> Option<Arc<Blob>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let blob = open.get(digest)?;
-        if blob.is_damaged() || !blob.is_current(&self.store.blob_path(digest)) {
+        if blob.is_damaged() || !blob.is_current(&self.store) {
             open.pop(digest);
             return None;
         }

@@ -8,7 +8,11 @@ use super::blob::Blob;
 /// connection's bodies, which add, and its I/O, which looks up and takes away.
 /// Responses leave one after another, so it holds one or two.
 #[derive(Debug, Default)]
-pub(in crate::serve) struct InFlight(Mutex<Vec<Entry>>);
+pub(in crate::serve) struct InFlight {
+    entries: Mutex<Vec<Entry>>,
+    /// Whether the I/O needs bytes in memory instead.
+    copies: bool,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -18,9 +22,19 @@ struct Entry {
 }
 
 impl InFlight {
+    /// For an I/O that sends no files as files: TLS.
+    pub(in crate::serve) fn copying() -> Self {
+        Self { copies: true, ..Self::default() }
+    }
+
+    /// Whether bodies have to give bytes in memory, and must not give addresses.
+    pub(in crate::serve) fn copies(&self) -> bool {
+        self.copies
+    }
+
     /// `length` more bytes of `blob` are given to hyper.
     pub(super) fn add(&self, blob: &Arc<Blob>, length: u64) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         match entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.blob, blob)) {
             Some(entry) => entry.left += length,
             None => entries.push(Entry { blob: Arc::clone(blob), left: length }),
@@ -29,7 +43,7 @@ impl InFlight {
 
     /// The blob, and the offset in it, at an address.
     pub(super) fn find(&self, address: usize) -> Option<(Arc<Blob>, u64)> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.iter().find_map(|entry| {
             let map = entry.blob.mapping()?;
             let offset = address.checked_sub(map.as_ptr().addr())?;
@@ -39,7 +53,7 @@ impl InFlight {
 
     /// `length` bytes of `blob` have left.
     pub(super) fn sent(&self, blob: &Arc<Blob>, length: u64) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain_mut(|entry| {
             if Arc::ptr_eq(&entry.blob, blob) {
                 entry.left = entry.left.saturating_sub(length);

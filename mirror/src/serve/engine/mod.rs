@@ -13,16 +13,24 @@
 //! - what hyper holds owns its blob ([`Blob`](blob::Blob) lives in the `Bytes`), so a blob
 //!   pruned while it is sent is sent to its end;
 //! - `sendfile` that ends before the length listed is an error: the connection
-//!   is cut and never padded, and the blob is not served again until it is
-//!   opened, and its length checked, anew;
+//!   is cut and never padded, the blob is counted as damaged and moved to the
+//!   store's quarantine ([`damage`]), and is not served again until it is opened,
+//!   and its length checked, anew;
 //! - no runtime thread waits for a disk: a body yields what the page cache
 //!   has ([`warm`]), and lets a thread that may wait read the rest first;
+//! - over TLS, where bytes are needed in memory, bodies are read from the file
+//!   ([`copied`]) and never from the mapping; what clients hold of it is bounded
+//!   over all of them, by smaller pieces and not by waiting;
 //! - hyper must not copy bodies: the I/O says that it writes vectored, and
 //!   pipelined answers are flushed one by one.
 
 pub(super) mod blob;
 pub(super) mod body;
 pub(super) mod cache;
+pub(super) mod copied;
+pub(super) mod damage;
 pub(super) mod inflight;
 pub(super) mod stream;
+#[cfg(test)]
+mod tests;
 mod warm;

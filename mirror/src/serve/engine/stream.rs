@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -86,10 +87,13 @@ impl FileStream {
     }
 
     /// Runs `write` when the socket takes bytes, and again until it has taken
-    /// some or says to wait.
+    /// some or says to wait. Of a write of `most` bytes that took less, the
+    /// rest waits until there is room for much: what the client makes room for
+    /// meanwhile would go in many small pieces, each the work of a system call.
     fn poll_socket(
         &mut self,
         cx: &mut Context<'_>,
+        most: usize,
         mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         let socket = self.socket.inner();
@@ -98,7 +102,22 @@ impl FileStream {
                 Poll::Pending => return self.stall.poll_waiting(cx).map(Err),
                 Poll::Ready(()) => {}
             }
-            match socket.try_io(Interest::WRITABLE, || write(socket)) {
+            let mut taken = None;
+            let tried = socket.try_io(Interest::WRITABLE, || {
+                let written = write(socket)?;
+                taken = Some(written);
+                if written > 0 && written < most && is_full(socket) {
+                    // The runtime forgets that the socket was writable.
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(())
+            });
+            let written = match (tried, taken) {
+                (_, Some(written)) => Ok(written),
+                (Err(error), None) => Err(error),
+                (Ok(()), None) => continue,
+            };
+            match written {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 written => {
@@ -116,17 +135,17 @@ impl FileStream {
         offset: u64,
         length: usize,
     ) -> Poll<io::Result<usize>> {
+        let length = length.min(MOST);
         let send = |socket: &TcpStream| {
             let mut offset = offset;
-            let sent =
-                rustix::fs::sendfile(socket, blob.file(), Some(&mut offset), length.min(MOST));
-            Ok(sent?)
+            Ok(rustix::fs::sendfile(socket, blob.file(), Some(&mut offset), length)?)
         };
-        let sent = ready!(self.poll_socket(cx, send))?;
+        let sent = ready!(self.poll_socket(cx, length, send))?;
         if sent == 0 {
-            blob.set_damaged();
-            let blob = blob.digest();
-            tracing::error!(%blob, offset, "a blob ends too early: it was cut short on the disk");
+            if let Some(damaged_blobs) = blob.set_damaged() {
+                let blob = blob.digest();
+                tracing::error!(%blob, offset, damaged_blobs, "a blob was cut short on the disk");
+            }
             let text = "the file was cut short";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
         }
@@ -142,12 +161,19 @@ impl FileStream {
     ) -> Poll<io::Result<usize>> {
         match slices.iter().find(|slice| !slice.is_empty()) {
             // The head of a file: let the kernel put both into one packet.
-            Some(slice) if more => self.poll_socket(cx, |socket| {
+            Some(slice) if more => self.poll_socket(cx, 0, |socket| {
                 Ok(rustix::net::send(socket, slice, SendFlags::MORE | SendFlags::NOSIGNAL)?)
             }),
-            _ => self.poll_socket(cx, |socket| Ok(rustix::io::writev(socket, slices)?)),
+            _ => self.poll_socket(cx, 0, |socket| Ok(rustix::io::writev(socket, slices)?)),
         }
     }
+}
+
+/// Whether the socket has little room. Where it has, the kernel will say when
+/// that changes: looking asks it to.
+pub(super) fn is_full(socket: &TcpStream) -> bool {
+    let mut sockets = [PollFd::new(socket, PollFlags::OUT)];
+    rustix::event::poll(&mut sockets, Some(&Timespec::default())) == Ok(0)
 }
 
 impl Read for FileStream {

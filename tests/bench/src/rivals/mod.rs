@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 use crate::client::get_status;
-use crate::process::cpu_seconds;
+use crate::process::{cpu_seconds, peak_of_family};
 
 /// A server under measurement; ended when this is dropped.
 #[derive(Debug)]
@@ -30,9 +30,24 @@ impl Rival {
         cpu_seconds(self.child.id())
     }
 
+    /// Most memory that it had resident, all its processes together, MB.
+    pub(crate) fn peak_mb(&self) -> f64 {
+        peak_of_family(self.child.id())
+    }
+
     /// nginx as it is usually set up for files: sendfile, a worker for each
     /// processor, no access log.
     pub(crate) fn nginx(root: &Path) -> Result<Self> {
+        Self::nginx_with(root, None)
+    }
+
+    /// The same, over TLS where there are certificate and key.
+    pub(crate) fn nginx_with(root: &Path, tls: Option<(&Path, &Path)>) -> Result<Self> {
+        let (ssl, pair) = tls.map_or_else(Default::default, |(cert, key)| {
+            let (cert, key) = (cert.display(), key.display());
+            let pair = format!("ssl_certificate {cert}; ssl_certificate_key {key};");
+            (" ssl", pair + " ssl_protocols TLSv1.2 TLSv1.3;")
+        });
         let (folder, port) = (folder()?, free_port()?);
         let place = folder.path().display();
         let config = format!(
@@ -41,7 +56,7 @@ impl Rival {
              http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;\n\
              client_body_temp_path {place}; proxy_temp_path {place}; fastcgi_temp_path {place};\n\
              uwsgi_temp_path {place}; scgi_temp_path {place};\n\
-             server {{ listen 127.0.0.1:{port} backlog=4096; location /images/ {{ alias {}/; }} }} }}\n",
+             server {{ listen 127.0.0.1:{port}{ssl} backlog=4096; {pair} location /images/ {{ alias {}/; }} }} }}\n",
             root.display()
         );
         let path = folder.path().join("nginx.conf");
@@ -101,8 +116,16 @@ impl Rival {
 
     /// Ourselves.
     pub(crate) fn maas_mirror(store: &Path) -> Result<Self> {
+        Self::maas_mirror_with(store, None)
+    }
+
+    /// Ourselves, over TLS where there are certificate and key.
+    pub(crate) fn maas_mirror_with(store: &Path, tls: Option<(&Path, &Path)>) -> Result<Self> {
         let mut command = Command::new(crate::process::maas_mirror()?);
         command.args(["serve", "-q", "--listen", "127.0.0.1:0", "--store"]).arg(store);
+        if let Some((cert, key)) = tls {
+            command.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key);
+        }
         let port = |line: &str| line.trim().rsplit(':').next()?.parse().ok();
         Self::announced("maas-mirror", command, folder()?, port)
     }

@@ -175,41 +175,6 @@ fn a_body_that_takes_too_long_is_cut() {
 }
 
 #[test]
-fn a_blob_that_is_damaged_is_never_a_short_answer() {
-    let (world, _, serving) = serving();
-    let digest = world.stream.items[SQUASHFS].sha256();
-    let blob = world.store().join("blobs/sha256").join(digest);
-    let bytes = std::fs::read(&blob).expect("blob");
-    let url = format!("/images/{SQUASHFS}");
-    let ask = |method: &str, lines: &[&str]| serving.request(method, &url, lines).status;
-    std::fs::write(&blob, &bytes[..1000]).expect("truncate");
-    assert_eq!(ask("GET", &[]), 500);
-    assert_eq!(ask("GET", &["Range: bytes=0-9"]), 500);
-    assert_eq!(ask("HEAD", &[]), 500);
-    std::fs::remove_file(&blob).expect("remove");
-    assert_eq!(ask("GET", &[]), 500);
-    std::fs::write(&blob, &bytes).expect("mend");
-    assert_eq!(ask("GET", &[]), 200);
-    let run = serving.stop();
-    assert!(run.stderr.contains("a listed file cannot be served"), "{}", run.stderr);
-}
-
-#[test]
-fn a_blob_that_shrinks_under_way_cuts_the_connection() {
-    let world = large();
-    let serving = Serving::ready(world.serve());
-    let (head, mut reader) = begin(&serving);
-    let digest = world.stream.items[SQUASHFS].sha256();
-    let blob = world.store().join("blobs/sha256").join(digest);
-    let length = std::fs::metadata(&blob).expect("blob").len();
-    let file = std::fs::File::options().write(true).open(&blob).expect("open");
-    file.set_len(length - 1).expect("shrink");
-    let answer = http::read_body(head, &mut reader, false).expect("body");
-    assert!(!answer.whole);
-    serving.stop();
-}
-
-#[test]
 fn a_client_that_sends_no_request() {
     let (world, _) = World::held();
     let serving = Serving::ready(world.serve().args(["--header-timeout", "200ms"]));
