@@ -94,7 +94,7 @@ async fn work(args: &SyncArgs, sync: &Sync, output: &Output) -> Result<Exit, Fai
 }
 
 /// Ends with SIGINT or SIGTERM.
-async fn interrupted() -> Exit {
+pub(super) async fn interrupted() -> Exit {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

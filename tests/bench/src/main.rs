@@ -6,6 +6,7 @@
 //! ratios, never one absolute figure. `docs/performance.md` says how to read
 //! them.
 
+mod bundle;
 mod client;
 mod figures;
 mod many;
@@ -51,6 +52,8 @@ enum Which {
     Memory,
     /// Large and small files, beside nginx, apache, ServeDir and a bare loop
     Serve,
+    /// Export and import of 1 GB, beside tar and sha256sum
+    Bundle,
     /// Start on a snapshot of 10,000 items
     Start,
     /// Memory with 200 clients
@@ -79,7 +82,7 @@ fn eprintln_error(error: &dyn Error) {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    let all = [Which::Sync, Which::Memory, Which::Serve, Which::Start, Which::Many];
+    let all = [Which::Sync, Which::Memory, Which::Serve, Which::Bundle, Which::Start, Which::Many];
     let wanted = if cli.which.is_empty() { &all[..] } else { &cli.which[..] };
     let mut report = Report::default();
     for which in wanted {
@@ -87,6 +90,7 @@ fn run(cli: &Cli) -> Result<()> {
             Which::Sync => sync::compare(cli.rounds, cli.scale, &mut report)?,
             Which::Memory => sync::memory(cli.scale * 2.0, &mut report)?,
             Which::Serve => serving::compare(cli.rounds, &mut report)?,
+            Which::Bundle => bundle::compare(cli.rounds, cli.scale, &mut report)?,
             Which::Start => start::measure(cli.rounds, &mut report)?,
             Which::Many => many::measure(&mut report)?,
         }

@@ -26,7 +26,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use held::Held;
-pub use program::{Mirror, Run, Running};
+pub use program::{Mirror, Run, Running, binary};
 pub use serving::Serving;
 pub use tar::{TarEntry, read_tar, tar_header, write_tar};
 pub use text::sha256;
