@@ -1,5 +1,6 @@
 //! The items of a bundle, on their way from the archive to the store's disk.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::sync_channel;
 
@@ -44,12 +45,11 @@ impl<'a> Cargo<'a> {
         };
         for piece in contents.pieces.iter().filter(|piece| lacking.contains_key(&piece.whole())) {
             if let Some(range) = piece.range {
-                if !cargo.assemblies.contains_key(&range.whole) {
-                    let assembly = writer.assembly(range.whole, range.size)?;
-                    cargo.assemblies.insert(range.whole, assembly);
-                }
-                let assembly = cargo.assemblies.get(&range.whole);
-                if assembly.is_some_and(|assembly| assembly.has(range.offset, piece.size)) {
+                let assembly = match cargo.assemblies.entry(range.whole) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => entry.insert(writer.assembly(range.whole, range.size)?),
+                };
+                if assembly.has(range.offset, piece.size) {
                     continue;
                 }
             }
@@ -180,7 +180,7 @@ impl<'a> Cargo<'a> {
 fn content(path: Option<RelPath>, error: BlobError) -> BundleError {
     match (path, error) {
         (_, BlobError::Store(error)) => error.into(),
-        (Some(path), source) => BundleError::Content { path, source },
+        (Some(path), error) => BundleError::Content { path, source: Box::new(error) },
         (None, _) => BundleError::Lost,
     }
 }

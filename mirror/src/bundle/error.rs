@@ -8,6 +8,7 @@ use crate::signature::KeyringError;
 use crate::simplestreams::{Digest, RelPath, SelectionError};
 use crate::store::{BlobError, DescriptionError, StoreError};
 use crate::sync::{Kind, MetadataError, SyncError};
+use crate::upstream::FetchError;
 use crate::verify::Unlisted;
 
 /// Why an operation on a bundle failed.
@@ -103,7 +104,7 @@ pub enum BundleError {
         /// Its path.
         path: RelPath,
         /// How it differs.
-        source: BlobError,
+        source: Box<BlobError>,
     },
     /// A delta whose base is not here.
     #[error("missing base sha256:{base}{}", made(updated.as_ref()))]
@@ -132,6 +133,14 @@ pub enum BundleError {
         path: String,
         /// The blob.
         digest: Digest,
+    },
+    /// An item cannot be had from upstream.
+    #[error("{path} cannot be fetched")]
+    Fetch {
+        /// The item's path.
+        path: RelPath,
+        /// Why not.
+        source: Box<FetchError>,
     },
     /// An upstream serves other bytes than its signed metadata lists.
     #[error("the content of {path} that upstream serves is not sha256:{digest}")]
@@ -245,7 +254,10 @@ impl BundleError {
             | Self::Content { .. }
             | Self::Upstream { .. }
             | Self::Damaged { .. } => Kind::Unverified,
-            Self::Lost => Kind::Partial,
+            Self::Fetch { source, .. } if matches!(**source, FetchError::Length { .. }) => {
+                Kind::Unverified
+            }
+            Self::Lost | Self::Fetch { .. } => Kind::Partial,
             Self::Sync(error) => error.kind(),
             Self::NotALayout { .. }
             | Self::Empty

@@ -276,6 +276,13 @@ fn write_index(plan: &Plan, root: &Path) -> Result<(), BundleError> {
     output::sync_folder(&root.join("index.json"))
 }
 
+/// The files under which the archives of a plan are written before they get
+/// their names: what a run that is ended by a signal must remove.
+#[must_use]
+pub fn temporaries(plan: &Plan, target: &Target) -> Vec<PathBuf> {
+    names(target, plan.count()).iter().map(|name| output::beside(name)).collect()
+}
+
 /// The names of the archives: `NAME`, or `NAME.1-of-5.tar` and so on for
 /// `NAME.tar`. The numbers are of one width, so that names sort as they count.
 fn names(target: &Target, count: usize) -> Vec<PathBuf> {

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use super::export::hash_ranges;
 use super::{BundleError, Items, Piece, Range};
 use crate::simplestreams::Digest;
-use crate::sync::{Event, ItemError, ItemFailure, Observer, SyncError};
+use crate::sync::{Event, Observer};
 use crate::upstream::{FetchError, Resume, Upstream};
 
 /// Pieces between the network and the archive; each is what one read of a
@@ -124,10 +124,10 @@ struct Feed {
     piece: Piece,
 }
 
-/// The item that could not be fetched, as a sync tells it.
-fn lost(piece: &Piece, error: FetchError) -> BundleError {
-    let failures = vec![ItemFailure { path: piece.path.clone(), error: ItemError::Fetch(error) }];
-    SyncError::Items { failures, total: 1 }.into()
+impl Feed {
+    fn lost(&self, source: FetchError) -> BundleError {
+        BundleError::Fetch { path: self.piece.path.clone(), source: Box::new(source) }
+    }
 }
 
 impl Read for Feed {
@@ -136,7 +136,7 @@ impl Read for Feed {
             match self.receiver.blocking_recv() {
                 None => return Ok(0),
                 Some(Ok(bytes)) => self.rest = bytes,
-                Some(Err(error)) => return Err(io::Error::other(lost(&self.piece, error))),
+                Some(Err(error)) => return Err(io::Error::other(self.lost(error))),
             }
         }
         let length = self.rest.len().min(buffer.len());

@@ -215,9 +215,12 @@ pub(super) fn decode_index(bytes: &[u8]) -> Result<(Digest, u64), BundleError> {
     Ok((entry.digest, entry.size))
 }
 
+/// Digests and lengths of manifests.
+type Manifests = Vec<(Digest, u64)>;
+
 /// What a part's index says, its manifests aside; `None` where it is a
 /// snapshot's. The second value names the manifests.
-pub(super) fn decode_part(bytes: &[u8]) -> Result<Option<(Part, Vec<(Digest, u64)>)>, BundleError> {
+pub(super) fn decode_part(bytes: &[u8]) -> Result<Option<(Part, Manifests)>, BundleError> {
     let index: Index = json("the index of the snapshot", bytes)?;
     match index.annotations.get(annotation::KIND).map(String::as_str) {
         Some("part") => {}

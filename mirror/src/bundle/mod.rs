@@ -35,7 +35,7 @@ mod trust;
 
 pub use contents::Contents;
 pub use error::BundleError;
-pub use export::{Exported, File, Items, StoreItems, export};
+pub use export::{Exported, File, Items, StoreItems, export, temporaries};
 pub use fetch::UpstreamItems;
 pub use format::{Base, Part, Piece, Range};
 pub use import::{Import, Imported, Options, State};

@@ -46,7 +46,7 @@ pub(super) fn archive<W: Write + Send>(
     let (sender, receiver) = sync_channel(QUEUE);
     let (give_back, pool) = sync_channel(QUEUE + 1);
     std::thread::scope(|scope| {
-        let writer = scope.spawn(move || write_out(out, receiver, give_back, wrote));
+        let writer = scope.spawn(move || write_out(out, receiver, &give_back, wrote));
         let mut tar = Tar { buffer: Vec::with_capacity(CHUNK), sender, pool };
         let filled = fill(&mut tar).and_then(|()| tar.end());
         // The writer ends when nothing more can come.
@@ -65,7 +65,7 @@ pub(super) fn archive<W: Write + Send>(
 fn write_out<W: Write>(
     mut out: W,
     chunks: Receiver<Vec<u8>>,
-    give_back: SyncSender<Vec<u8>>,
+    give_back: &SyncSender<Vec<u8>>,
     wrote: &(dyn Fn(u64) + Sync),
 ) -> io::Result<(Digest, u64, W)> {
     let mut hasher = Hasher::default();
@@ -269,7 +269,7 @@ impl Drop for NewFile {
     }
 }
 
-fn beside(path: &Path) -> PathBuf {
+pub(super) fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     PathBuf::from(name)

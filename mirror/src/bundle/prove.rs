@@ -112,7 +112,7 @@ fn read_all(
         let actual = hasher.finish();
         if actual != digest {
             let (path, expected) = (piece.path.clone(), digest);
-            let source = BlobError::Mismatch { expected, actual };
+            let source = Box::new(BlobError::Mismatch { expected, actual });
             return Err(BundleError::Content { path, source });
         }
         came.insert(digest);

@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use super::failure::{Exit, Failure, exit_of, metadata_hint, store_hint, sync_hint};
 use crate::bundle::{ArchiveError, BundleError, Source};
-use crate::sync::SyncError;
 use crate::upstream::registry::{Reference, ReferenceError};
 
 /// What is read or written: a file, a folder, a pipe, or a tag of a registry.
@@ -112,7 +111,7 @@ pub(super) fn failed(doing: &str, error: &BundleError) -> Failure {
 fn hint(error: &BundleError) -> Option<String> {
     let hint = match error {
         BundleError::Store(error) => return store_hint(error),
-        BundleError::Sync(SyncError::Items { .. }) => {
+        BundleError::Fetch { .. } => {
             "run it again; without --from, 'sync' keeps what it has fetched"
         }
         BundleError::Sync(error) => return sync_hint(error),

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::args::ExportArgs;
 use super::bundle::{Place, failed};
+use super::bundle_args::ExportArgs;
 use super::failure::{Exit, Failure};
 use super::meter::Meter;
 use super::output::{Output, bytes, count};
 use super::progress;
 use crate::bundle::{
     Chosen, Exported, Items, Plan, StoreItems, Target, Tree, TreeOptions, UpstreamItems, export,
-    since, tree,
+    since, temporaries, tree,
 };
 use crate::signature::Keyring;
 use crate::store::Store;
@@ -154,6 +154,7 @@ fn bundle(
     };
     let Chosen { content, description, metadata } = chosen;
     let plan = Plan::new(&content, &description, metadata, held, args.split).map_err(fail)?;
+    remove_when_interrupted(temporaries(&plan, target))?;
     let started = Instant::now();
     let meter = Meter::new(output, "exported");
     let progress = |done, total| meter.at(done, total);
@@ -190,6 +191,23 @@ fn target(place: &Place, args: &ExportArgs) -> Result<Target, Failure> {
         return Err(usage("only a file is split into parts", "name a file such as bundle.tar"));
     }
     Ok(target)
+}
+
+/// A signal ends the program as ever, but leaves nothing half written.
+fn remove_when_interrupted(files: Vec<PathBuf>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("cannot start", error))?;
+    std::thread::spawn(move || {
+        let exit = runtime.block_on(super::sync::interrupted());
+        for file in files {
+            // One that was not begun is not there.
+            let _ = std::fs::remove_file(file);
+        }
+        std::process::exit(i32::from(exit.code()));
+    });
+    Ok(())
 }
 
 fn show(exported: &Exported, seconds: f64, output: &Output) {

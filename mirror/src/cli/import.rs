@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::args::ImportArgs;
 use super::bundle::{Place, failed};
+use super::bundle_args::ImportArgs;
 use super::failure::{Exit, Failure};
 use super::meter::Meter;
 use super::output::{Output, bytes, count};

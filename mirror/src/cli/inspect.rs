@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::args::InspectArgs;
 use super::bundle::failed;
+use super::bundle_args::InspectArgs;
 use super::failure::{Exit, Failure};
 use super::output::{Output, bytes, count};
 use crate::bundle::{Summary, inspect};

@@ -6,6 +6,7 @@
 
 mod args;
 mod bundle;
+mod bundle_args;
 mod completions;
 mod config;
 mod export;

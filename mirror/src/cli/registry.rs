@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::args::{ExportArgs, ImportArgs, SelectionArgs, SyncArgs};
+use super::args::{SelectionArgs, SyncArgs};
+use super::bundle_args::{ExportArgs, ImportArgs};
 use super::export::choose;
 use super::failure::{Exit, Failure, fetch_hint, store_hint};
 use super::output::{Output, bytes, count};

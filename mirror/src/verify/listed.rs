@@ -9,9 +9,11 @@ use crate::store::{Content, FileRef};
 /// nothing is kept, so that a large stream costs no memory.
 #[derive(Debug)]
 pub struct Listed {
-    /// Path to digest, where one is listed, and size.
-    paths: HashMap<String, Option<(Option<Digest>, Option<u64>)>>,
+    paths: HashMap<String, Option<Entry>>,
 }
+
+/// Digest and size that are listed; `None` for one that cannot be read.
+type Entry = (Option<Digest>, Option<u64>);
 
 /// Why an item has no place in a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -15,7 +15,8 @@ use serde_json::Value;
 use crate::{PATIENCE, text};
 
 /// The program: `MAAS_MIRROR_BIN` where it is set, or built beside the tests, once.
-fn binary() -> &'static Path {
+#[must_use]
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(given) = std::env::var_os("MAAS_MIRROR_BIN") {

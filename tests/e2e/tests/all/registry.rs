@@ -212,6 +212,33 @@ fn an_export_of_a_choice() {
     assert!(files.keys().all(|path| path.starts_with("bionic/") || path.starts_with("streams/")));
 }
 
+/// Items that were not chosen come from the registry when they are asked for; what the metadata
+/// lists and the snapshot lacks does not.
+#[test]
+fn pulled_through_from_a_registry() {
+    let world = World::of(&StreamSpec::new().version_count(2));
+    world.sync().run().expect(0);
+    let held = Held::by(&world);
+    let registry = Registry::start();
+    let url = registry.url("maas");
+    export(&world, &url).run().expect(0);
+    let serve = world.at("serve", &replica_store(&world)).args(world.keyring_args());
+    let serve = serve.args(["--listen", "127.0.0.1:0", "--upstream", &url, "--plain-http"]);
+    let serving = Serving::ready(serve.args(["--pull-through", "ftype=manifest"]));
+    let is_squashfs = |path: &&String| path.ends_with("/squashfs");
+    let path = held.files.keys().find(is_squashfs).expect("squashfs");
+    let answer = serving.get(&format!("/images/{path}"));
+    assert_eq!(answer.status, 200);
+    assert!(answer.whole && answer.body == held.files[path]);
+    let mut listed = world.stream.items.keys();
+    let lacking = listed.find(|path| is_squashfs(path) && !held.files.contains_key(*path));
+    let lacking = serving.get(&format!("/images/{}", lacking.expect("an older version")));
+    assert_eq!(lacking.status, 502);
+    serving.stop();
+    let verify = world.at("verify", &replica_store(&world)).args(world.keyring_args());
+    verify.run().expect(0);
+}
+
 #[test]
 fn skopeo_takes_it_away_and_back() {
     let (world, held, registry, url) = pushed();

@@ -219,12 +219,11 @@ fn a_damaged_store() {
         let squashfs = world.stream.items["xenial/amd64/20210928/squashfs"].sha256();
         let blob = world.store().join("blobs/sha256").join(squashfs);
         let whole = fs::read(&blob).expect("blob");
-        let damage: [&dyn Fn(&mut Vec<u8>); 3] =
-            [&|b| b[1000] ^= 1, &|b| b.truncate(1000), &|b| b.push(0)];
-        for change in damage {
-            let mut bytes = whole.clone();
-            change(&mut bytes);
-            fs::write(&blob, &bytes).expect("write");
+        let (mut flipped, mut longer) = (whole.clone(), whole.clone());
+        flipped[1000] ^= 1;
+        longer.push(0);
+        for bytes in [&flipped[..], &whole[..1000], &longer] {
+            fs::write(&blob, bytes).expect("write");
             let run = world.export("x.tar").args(args).run().expect(4);
             assert!(run.stderr.contains("in the store is damaged"), "{}", run.stderr);
         }
@@ -292,4 +291,23 @@ fn disks_that_are_too_small() {
     let run = gap.world.mirror("export").args([&target]).run().expect(5);
     assert!(run.stderr.contains("bytes are free in"), "{}", run.stderr);
     assert!(!target.exists());
+}
+
+/// Ended by a signal, an export leaves nothing half written.
+#[test]
+fn an_export_that_is_interrupted() {
+    let world = e2e::World::new();
+    let gate = fixtures::Gate::new();
+    let squashfs = "xenial/amd64/20210928/squashfs";
+    world.server.fault(fixtures::Fault::on(squashfs).hold_after(50_000, &gate));
+    let export = world.export("x.tar").args(["--from", &world.server.url()]);
+    let running = export.args(world.keyring_args()).spawn();
+    assert!(world.server.wait_for(squashfs, 1, e2e::PATIENCE));
+    e2e::eventually("a file half written", || world.dir().join("x.tar.new").exists());
+    running.signal(rustix::process::Signal::INT);
+    running.wait().expect(130);
+    gate.open();
+    let left = fs::read_dir(world.dir()).expect("folder").flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("x.")), "{left:?}");
 }

@@ -2,6 +2,7 @@
 
 mod bad;
 mod content;
+mod guide;
 mod kill;
 mod round;
 mod split;

@@ -51,21 +51,30 @@ fn no_store_is_made() {
 #[test]
 fn a_connection_that_breaks_is_resumed() {
     let world = World::new();
-    world.server.fault(Fault::on(SQUASHFS).cut_after(70_000).times(1));
-    export(&world, "x.tar").args(["--retries", "2"]).run().expect(0);
     let there = world.dir().join("there");
-    world.import_to(&there, &["x.tar"]).run().expect(0);
-    let ranges = world.server.requests().into_iter().filter(|request| request.path == SQUASHFS);
-    assert_eq!(ranges.count(), 2);
+    let cut = || Fault::on(SQUASHFS).drop_after(70_000).times(1);
+    for fault in [cut(), cut().no_ranges()] {
+        world.server.clear_log();
+        world.server.fault(fault);
+        let run = export(&world, "x.tar").args(["--retries", "2", "--overwrite"]);
+        let run = run.run().expect(0);
+        assert!(run.stderr.contains("trying again"), "{}", run.stderr);
+        world.import_to(&there, &["x.tar"]).run().expect(0);
+        let asked = world.items_requested().into_iter().filter(|path| path == SQUASHFS);
+        assert_eq!(asked.count(), 2);
+        world.server.clear_faults();
+    }
+    // One that knows no ranges at all, when it is asked to go on.
+    world.server.fault(Fault::on(SQUASHFS).no_ranges());
+    world.server.fault(cut());
+    export(&world, "x.tar").args(["--retries", "2", "--overwrite"]).run().expect(0);
+    world.verify().args([world.dir().join("x.tar")]).run().expect(0);
 }
 
 #[test]
 fn content_that_is_not_what_is_listed() {
-    let mut world = World::new();
-    let mut bytes = world.stream.content(SQUASHFS).expect("squashfs");
-    bytes[1000] ^= 1;
-    world.stream.replace_content(SQUASHFS, bytes);
-    world.publish_items();
+    let world = World::new();
+    world.server.fault(Fault::on(SQUASHFS).flip_byte(1000));
     for args in [&[][..], &["--split", "150kB"]] {
         let run = export(&world, "x.tar").args(args).run().expect(4);
         assert!(run.stderr.contains("that upstream serves is not sha256:"), "{}", run.stderr);
