@@ -21,6 +21,7 @@ mod lifecycle;
 mod pull;
 mod redirects;
 mod registry;
+mod registry_faults;
 mod registry_hostile;
 mod rollback;
 mod serve;
