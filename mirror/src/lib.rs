@@ -8,13 +8,17 @@
 //! | [`simplestreams`] | the format, pure |
 //! | [`signature`] | OpenPGP: what a signature covers, who signed |
 //! | [`store`] | blobs, snapshots, publish, lock: an OCI image layout |
-//! | [`upstream`] | the HTTP client |
+//! | [`upstream`] | the client of HTTP servers and OCI registries |
 //! | [`sync`] | verified metadata, selection, plan, download, publish |
+//! | [`push`] | a snapshot on its way to a registry |
 //! | [`verify`] | proof, without a network, that a store holds what was signed |
+//! | [`bundle`] | a snapshot in one file or many: export, import |
 //! | [`serve`] | the HTTP server |
 //! | [`cli`] | verbs, output, exit codes |
 
+pub mod bundle;
 pub mod cli;
+pub mod push;
 pub mod serve;
 pub mod signature;
 pub mod simplestreams;

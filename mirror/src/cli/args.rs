@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::bundle::Place;
+use super::bundle_args::{ExportArgs, ImportArgs, InspectArgs};
 use crate::simplestreams::{Filter, MaxVersions, Selection};
 use crate::upstream::Address;
 
@@ -80,6 +82,12 @@ pub(super) enum Verb {
     List(ListArgs),
     /// Remove snapshots past their grace period and what nothing needs
     Prune(PruneArgs),
+    /// Write a snapshot to a bundle that can be carried: a file, parts, a folder
+    Export(ExportArgs),
+    /// Take a bundle, or parts of one, into the store
+    Import(ImportArgs),
+    /// Tell what a bundle holds
+    Inspect(InspectArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -102,11 +110,11 @@ pub(super) struct KeyringArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(super) struct FetchArgs {
+pub(super) struct NetworkArgs {
     /// How often a failed request is tried again
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(super) retries: u32,
-    /// Downloads at a time
+    /// Downloads or uploads at a time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(super) parallel: u8,
     /// Give up on a server that sends nothing for this long
@@ -115,6 +123,15 @@ pub(super) struct FetchArgs {
     /// Trust the certificate authorities in this PEM file too; repeatable
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub(super) ca_file: Vec<PathBuf>,
+    /// Reach a registry (oci://) without TLS
+    #[arg(long)]
+    pub(super) plain_http: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct FetchArgs {
+    #[command(flatten)]
+    pub(super) network: NetworkArgs,
     /// Keep replaced snapshots for this long, for clients that use them still
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     pub(super) grace: Duration,
@@ -123,7 +140,7 @@ pub(super) struct FetchArgs {
     pub(super) allow_older: bool,
 }
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Selection (default: xenial for amd64, with its bootloaders)")]
 pub(super) struct SelectionArgs {
     /// Release to mirror (xenial, 16.04); repeatable
@@ -138,9 +155,9 @@ pub(super) struct SelectionArgs {
     /// Leave out the bootloaders
     #[arg(long)]
     pub(super) no_bootloaders: bool,
-    /// Newest versions of each product to hold, or 'all'
-    #[arg(long, value_name = "N", default_value_t)]
-    pub(super) max_versions: MaxVersions,
+    /// Newest versions of each product to hold, or 'all' [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(super) max_versions: Option<MaxVersions>,
     /// sstream-mirror filters, all of which must hold: arch=amd64 'release~(xenial|bionic)'
     #[arg(value_name = "FILTER", value_parser = filter)]
     pub(super) filters: Vec<Filter>,
@@ -221,6 +238,9 @@ pub(super) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
+    /// Check this bundle instead of the store
+    #[arg(value_name = "BUNDLE", conflicts_with = "repair")]
+    pub(super) bundle: Option<Place>,
     #[command(flatten)]
     pub(super) store: StoreArgs,
     #[command(flatten)]
@@ -267,19 +287,24 @@ pub(super) struct CompletionsArgs {
 impl ServeArgs {
     /// Whether anything is said of what to mirror.
     pub(super) fn chooses(&self) -> bool {
-        let SelectionArgs { release, arch, kernel, filters, .. } = &self.selection;
-        let lists = [release.is_empty(), arch.is_empty(), kernel.is_empty(), filters.is_empty()];
-        lists.contains(&false) || !self.keyring.keyring.is_empty()
+        self.selection.chooses() || !self.keyring.keyring.is_empty()
     }
 }
 
 impl SelectionArgs {
+    /// Whether anything is chosen.
+    pub(super) fn chooses(&self) -> bool {
+        let Self { release, arch, kernel, filters, .. } = self;
+        [release.is_empty(), arch.is_empty(), kernel.is_empty(), filters.is_empty()]
+            .contains(&false)
+    }
+
     /// Any choice given replaces the default one; the number of versions and
     /// the bootloaders are no choice but shape it.
     pub(super) fn selection(&self) -> Selection {
         let Self { release, arch, kernel, no_bootloaders, max_versions, filters } = self.clone();
-        let (bootloaders, max_versions) = (!no_bootloaders, max_versions);
-        if release.is_empty() && arch.is_empty() && kernel.is_empty() && filters.is_empty() {
+        let (bootloaders, max_versions) = (!no_bootloaders, max_versions.unwrap_or_default());
+        if !self.chooses() {
             return Selection { bootloaders, max_versions, ..Selection::default() };
         }
         Selection {
@@ -290,6 +315,21 @@ impl SelectionArgs {
             filters,
             max_versions,
         }
+    }
+}
+
+impl SelectionArgs {
+    /// The choice among what a snapshot holds: all of it, but for what is said.
+    pub(super) fn selection_of_held(&self) -> Selection {
+        let mut selection = self.selection();
+        if !self.chooses() {
+            // Shaped, not chosen: everything else is taken.
+            (selection.releases, selection.arches) = (Vec::new(), Vec::new());
+        }
+        if self.max_versions.is_none() {
+            selection.max_versions = MaxVersions::All;
+        }
+        selection
     }
 }
 
@@ -304,7 +344,7 @@ fn default_store() -> PathBuf {
 }
 
 /// `6h`, `90s`, `1h 30m`: jiff's friendly durations. Not negative.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok();
     parsed
         .and_then(|duration| Duration::try_from(duration).ok())
@@ -312,7 +352,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// clap prints an error without its causes: here with them.
-fn filter(text: &str) -> Result<Filter, String> {
+pub(super) fn filter(text: &str) -> Result<Filter, String> {
     text.parse::<Filter>().map_err(|error| crate::chain(&error))
 }
 

@@ -92,14 +92,7 @@ impl Failure {
 
     /// A sync failed.
     pub(super) fn sync(doing: impl Into<String>, error: &SyncError) -> Self {
-        let exit = match error.kind() {
-            Kind::Locked => Exit::Locked,
-            Kind::Refused => Exit::Refused,
-            Kind::Unverified => Exit::Unverified,
-            Kind::Partial => Exit::Partial,
-            Kind::Other => Exit::Error,
-        };
-        let mut failure = Self::new(doing, error).exit(exit);
+        let mut failure = Self::new(doing, error).exit(exit_of(error.kind()));
         failure.hint = sync_hint(error);
         if let SyncError::Items { failures, .. } = error {
             failure.details = failures
@@ -140,6 +133,17 @@ impl Failure {
     }
 }
 
+/// The exit code of a kind of failure.
+pub(super) fn exit_of(kind: Kind) -> Exit {
+    match kind {
+        Kind::Locked => Exit::Locked,
+        Kind::Refused => Exit::Refused,
+        Kind::Unverified => Exit::Unverified,
+        Kind::Partial => Exit::Partial,
+        Kind::Other => Exit::Error,
+    }
+}
+
 /// What each error of the chain says, without what it repeats of its source.
 fn causes(error: &dyn Error) -> Vec<String> {
     let mut causes = Vec::new();
@@ -154,7 +158,7 @@ fn causes(error: &dyn Error) -> Vec<String> {
     causes
 }
 
-fn store_hint(error: &StoreError) -> Option<String> {
+pub(super) fn store_hint(error: &StoreError) -> Option<String> {
     let hint = match error {
         StoreError::Missing(_) => {
             "run 'maas-mirror sync' first, or name the store with --store DIR"
@@ -177,10 +181,11 @@ fn store_hint(error: &StoreError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn sync_hint(error: &SyncError) -> Option<String> {
+pub(super) fn sync_hint(error: &SyncError) -> Option<String> {
     let hint = match error {
         SyncError::Store(error) => return store_hint(error),
         SyncError::Metadata { source, .. } => return metadata_hint(source),
+        SyncError::Registry(error) => return fetch_hint(error),
         SyncError::NothingSelected => {
             "check --release, --arch, --kernel and the filters; nothing was changed"
         }
@@ -199,24 +204,9 @@ fn sync_hint(error: &SyncError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn metadata_hint(error: &MetadataError) -> Option<String> {
+pub(super) fn metadata_hint(error: &MetadataError) -> Option<String> {
     let hint = match error {
-        MetadataError::Fetch(FetchError::Html { .. }) => {
-            "log in to the network, or set HTTPS_PROXY"
-        }
-        MetadataError::Fetch(FetchError::TooLarge { .. }) => {
-            "check --upstream: no metadata file of a real stream is that large"
-        }
-        MetadataError::Fetch(FetchError::Status { status, .. }) if status.is_server_error() => {
-            "the upstream has trouble of its own; run it again later"
-        }
-        MetadataError::Fetch(FetchError::Transport { source, .. }) if source.is_redirect() => {
-            "name the address that it redirects to with --upstream, if you trust it"
-        }
-        MetadataError::Fetch(FetchError::Status { .. }) => {
-            "check --upstream: it is the folder above 'streams'"
-        }
-        MetadataError::Fetch(_) => "check the network, the proxy (HTTPS_PROXY) and --ca-file",
+        MetadataError::Fetch(error) => return fetch_hint(error),
         MetadataError::Verify(VerifyError::UnknownKey { .. }) => {
             "if you trust that key, name its keyring with --keyring FILE"
         }
@@ -240,6 +230,44 @@ fn metadata_hint(error: &MetadataError) -> Option<String> {
         | MetadataError::MissingProduct { .. } => {
             "tell the publisher of the stream; the earlier snapshot stands"
         }
+    };
+    Some(hint.to_owned())
+}
+
+pub(super) fn fetch_hint(error: &FetchError) -> Option<String> {
+    let hint = match error {
+        FetchError::Html { .. } => "log in to the network, or set HTTPS_PROXY",
+        FetchError::TooLarge { .. } => {
+            "check --upstream: no metadata file of a real stream is that large"
+        }
+        FetchError::Status { status, .. } if status.is_server_error() => {
+            "the upstream has trouble of its own; run it again later"
+        }
+        FetchError::Transport { source, .. } if source.is_redirect() => {
+            "name the address that it redirects to with --upstream, if you trust it"
+        }
+        FetchError::Transport { source, .. } if source.is_not_tls() => {
+            "name an http:// address, or, for a registry without TLS, use --plain-http"
+        }
+        FetchError::Status { status, .. } if status.as_u16() == 403 => {
+            "the login may not do that: ask the owner of the upstream or registry"
+        }
+        FetchError::Status { .. } => "check --upstream: it is the folder above 'streams'",
+        FetchError::NoSuchTag(_) => "check the name and the tag: oci://REGISTRY/NAME:TAG",
+        FetchError::Unauthorized { file: Some(_), .. } => {
+            "log in again, with 'skopeo login', 'podman login' or 'docker login'"
+        }
+        FetchError::Unauthorized { .. } | FetchError::Credentials { .. } => {
+            "log in first, with 'skopeo login', 'podman login' or 'docker login'"
+        }
+        FetchError::NotARegistry { .. } => "check the address: oci://REGISTRY[:PORT]/NAME:TAG",
+        FetchError::NotASnapshot { .. } | FetchError::NotHeld { .. } => {
+            "name a tag that 'maas-mirror export' or 'skopeo copy --all' made of a store"
+        }
+        FetchError::Digest { .. } => {
+            "do not use this registry until its owner explains it; the earlier snapshot stands"
+        }
+        _ => "check the network, the proxy (HTTPS_PROXY) and --ca-file",
     };
     Some(hint.to_owned())
 }

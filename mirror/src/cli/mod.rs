@@ -5,15 +5,23 @@
 //! more. Errors are printed in one place, [`failure`].
 
 mod args;
+mod bundle;
+mod bundle_args;
 mod completions;
 mod config;
+mod export;
 mod failure;
+mod import;
+mod inspect;
 mod list;
 mod logging;
+mod meter;
 mod output;
 mod progress;
 mod prune;
+mod registry;
 mod serve;
+mod size;
 mod status;
 mod sync;
 mod verify;
@@ -41,7 +49,12 @@ pub fn run(args: Vec<OsString>) -> u8 {
         }
     };
     logging::start(&cli);
-    let output = Output::new(&cli.global);
+    let mut output = Output::new(&cli.global);
+    if let Verb::Export(args) = &cli.verb
+        && args.target == Some(bundle::Place::Standard)
+    {
+        output = output.to_stderr();
+    }
     match dispatch(cli, &output) {
         Ok(Exit::Done) if output.is_lost() => {
             let reason = "what was to be printed could not be written to stdout";
@@ -60,6 +73,9 @@ fn dispatch(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Verb::Status(args) => status::run(&args, output),
         Verb::List(args) => list::run(&args, output),
         Verb::Prune(args) => prune::run(&args, output),
+        Verb::Export(args) => export::run(&args, output),
+        Verb::Import(args) => import::run(&args, output),
+        Verb::Inspect(args) => inspect::run(&args, output),
         Verb::Completions(args) => completions::run(&args, output),
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Output {
     quiet: bool,
     progress: ProgressMode,
     pub(super) log_format: Format,
+    /// Whether data goes to stderr too: stdout is taken.
+    stdout_taken: bool,
     /// Shared by all copies.
     lost: Arc<AtomicBool>,
 }
@@ -30,6 +32,7 @@ impl Default for Output {
             quiet: false,
             progress: ProgressMode::Auto,
             log_format,
+            stdout_taken: false,
             lost: Arc::default(),
         }
     }
@@ -42,8 +45,14 @@ impl Output {
             quiet: global.quiet,
             progress: if global.quiet { ProgressMode::None } else { global.progress },
             log_format: global.log_format,
+            stdout_taken: false,
             lost: Arc::default(),
         }
+    }
+
+    /// The same, with the data on stderr.
+    pub(super) fn to_stderr(&self) -> Self {
+        Self { stdout_taken: true, ..self.clone() }
     }
 
     pub(super) fn is_json(&self) -> bool {
@@ -57,7 +66,8 @@ impl Output {
     /// A line of data, for people; nothing with `-o json`.
     pub(super) fn line(&self, text: &str) {
         if !self.is_json() {
-            self.written(writeln!(io::stdout(), "{}", printable(text)));
+            let text = format!("{}\n", printable(text));
+            self.raw(text.as_bytes());
         }
     }
 
@@ -73,13 +83,17 @@ impl Output {
         if self.is_json()
             && let Ok(text) = serde_json::to_string(value)
         {
-            self.written(writeln!(io::stdout(), "{text}"));
+            self.raw(format!("{text}\n").as_bytes());
         }
     }
 
     /// Bytes as they are.
     pub(super) fn raw(&self, bytes: &[u8]) {
-        self.written(io::stdout().write_all(bytes));
+        if self.stdout_taken {
+            let _ = io::stderr().write_all(bytes);
+        } else {
+            self.written(io::stdout().write_all(bytes));
+        }
     }
 
     /// Notes data that was lost: on a full disk an empty report must not look

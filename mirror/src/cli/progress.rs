@@ -19,14 +19,23 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// What `--progress` asks for.
 pub(super) fn observer(output: &Output) -> Arc<dyn Observer> {
     match output.progress() {
-        ProgressMode::None => {
-            Arc::new(Lines { output: output.clone(), silent: true, state: Mutex::default() })
-        }
+        ProgressMode::None => notices(output),
         ProgressMode::Auto if std::io::stderr().is_terminal() => Arc::new(Bars::new()),
         ProgressMode::Auto | ProgressMode::Plain => {
             Arc::new(Lines { output: output.clone(), silent: false, state: Mutex::default() })
         }
     }
+}
+
+/// What is said before a push.
+fn to_send(blobs: usize, size: u64) -> String {
+    format!("{} to send, {}", count(blobs, "file"), bytes(size))
+}
+
+/// Says no more than what is out of order: for runs that show how far they are
+/// in their own way.
+pub(super) fn notices(output: &Output) -> Arc<dyn Observer> {
+    Arc::new(Lines { output: output.clone(), silent: true, state: Mutex::default() })
 }
 
 /// What is said of events that are out of order, however progress is shown.
@@ -55,6 +64,8 @@ fn notice(event: &Event<'_>) -> Option<String> {
 
 #[derive(Debug, Default)]
 struct Tally {
+    /// What is done with the items.
+    verb: &'static str,
     planned: Option<(usize, u64)>,
     finished: usize,
     /// Bytes that are there of the downloads under way.
@@ -86,7 +97,8 @@ impl Tally {
         let left = size.saturating_sub(self.written).checked_div(speed);
         let left = left.map_or_else(String::new, |left| format!(", {left} s left"));
         Some(format!(
-            "fetched {} of {total}, {} of {}, {}/s{left}",
+            "{} {} of {total}, {} of {}, {}/s{left}",
+            self.verb,
             count(self.finished, "item"),
             bytes(self.written),
             bytes(size),
@@ -113,7 +125,14 @@ impl Observer for Lines {
         }
         let mut tally = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
+            Event::Sending { count: blobs, bytes: size } => {
+                tally.verb = "pushed";
+                tally.planned = Some((*blobs, *size));
+                tally.started = Some(Instant::now());
+                self.output.error(&to_send(*blobs, *size));
+            }
             Event::Planned(plan) => {
+                tally.verb = "fetched";
                 tally.planned = Some((plan.fetch_count(), plan.fetch_bytes()));
                 tally.started = Some(Instant::now());
                 self.output.error(&summary(plan));
@@ -168,6 +187,14 @@ impl Observer for Bars {
         }
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
+            Event::Sending { count: blobs, bytes: size } => {
+                self.say(&to_send(*blobs, *size));
+                if *blobs > 0 {
+                    self.group.add(self.total.clone());
+                    self.total.set_length(*size);
+                    self.total.set_message(count(*blobs, "file"));
+                }
+            }
             Event::Planned(plan) => {
                 self.say(&summary(plan));
                 if plan.fetch_count() > 0 {

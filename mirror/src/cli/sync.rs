@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::{FetchArgs, KeyringArgs, SelectionArgs, SyncArgs};
+use super::args::{FetchArgs, KeyringArgs, NetworkArgs, SelectionArgs, SyncArgs};
 use super::failure::{Exit, Failure};
 use super::output::{Output, bytes, count};
 use super::progress;
 use crate::signature::Keyring;
+use crate::simplestreams::Selection;
 use crate::store::{Store, StoreError};
 use crate::sync::{Limits, Options, Plan, Report, Sync};
 use crate::upstream::{self, Address, RetryPolicy, Upstream};
@@ -45,24 +46,43 @@ pub(super) fn build(
 ) -> Result<Sync, Failure> {
     let trusted =
         Keyring::from_files(&keyring.keyring).map_err(|error| Failure::keyring(&error))?;
-    let options = upstream::Options {
-        stall_timeout: fetch.stall_timeout,
-        retry: RetryPolicy { retries: fetch.retries, ..RetryPolicy::default() },
-        ca_files: fetch.ca_file.clone(),
-        ..upstream::Options::default()
-    };
-    let upstream = Upstream::new(address.clone(), options).map_err(|error| {
-        Failure::new(format!("cannot set up the connection to {address}"), error)
-    })?;
+    let upstream = connect(address, &fetch.network)?;
+    let selection = selection_from(address, selection);
     let options = Options {
-        selection: selection.selection(),
-        parallel: usize::from(fetch.parallel),
+        selection,
+        parallel: usize::from(fetch.network.parallel),
         grace: fetch.grace,
         limits: Limits::default(),
         allow_older: fetch.allow_older,
     };
     let keyring = Arc::new(trusted.allow_expired(keyring.allow_expired_key));
     Ok(Sync { upstream, keyring, options })
+}
+
+/// How to talk to an upstream or a registry.
+pub(super) fn network(args: &NetworkArgs) -> upstream::Options {
+    upstream::Options {
+        stall_timeout: args.stall_timeout,
+        retry: RetryPolicy { retries: args.retries, ..RetryPolicy::default() },
+        ca_files: args.ca_file.clone(),
+        plain_http: args.plain_http,
+        ..upstream::Options::default()
+    }
+}
+
+/// The choice among what an upstream has. A registry has what somebody chose
+/// before: that is the default there.
+pub(super) fn selection_from(address: &Address, args: &SelectionArgs) -> Selection {
+    match address.registry() {
+        Some(_) => args.selection_of_held(),
+        None => args.selection(),
+    }
+}
+
+/// The client of an upstream.
+pub(super) fn connect(address: &Address, args: &NetworkArgs) -> Result<Upstream, Failure> {
+    Upstream::new(address.clone(), network(args))
+        .map_err(|error| Failure::new(format!("cannot set up the connection to {address}"), error))
 }
 
 async fn work(args: &SyncArgs, sync: &Sync, output: &Output) -> Result<Exit, Failure> {
@@ -90,7 +110,7 @@ async fn work(args: &SyncArgs, sync: &Sync, output: &Output) -> Result<Exit, Fai
 }
 
 /// Ends with SIGINT or SIGTERM.
-async fn interrupted() -> Exit {
+pub(super) async fn interrupted() -> Exit {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

@@ -1,17 +1,24 @@
 //! `maas-mirror verify`.
 
-use std::io::IsTerminal as _;
+use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
 
-use super::args::{ProgressMode, VerifyArgs};
+use super::args::VerifyArgs;
+use super::bundle::{Place, failed};
 use super::failure::{Exit, Failure};
+use super::meter::Meter;
 use super::output::{Output, bytes, count};
+use crate::bundle::{Proved, prove};
 use crate::signature::Keyring;
 use crate::store::Store;
 use crate::verify::{Options, Report, repair, verify};
 
 pub(super) fn run(args: &VerifyArgs, output: &Output) -> Result<Exit, Failure> {
+    if let Some(place) = &args.bundle {
+        return bundle(args, place, output);
+    }
     let root = &args.store.store;
     let doing = || format!("cannot verify {}", root.display());
     let store = Store::open(root).map_err(|error| Failure::store(doing(), &error))?;
@@ -24,17 +31,13 @@ pub(super) fn run(args: &VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     // moved away for what it was before.
     let writer = args.repair.then(|| store.writer("maas-mirror verify --repair")).transpose();
     let writer = writer.map_err(cannot_repair)?;
-    let bar = bar(output);
-    let report = verify(&store, &keyring, Options { quick: args.quick }, &|done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
+    let meter = Meter::new(output, "verified");
+    let progress = |done, total| meter.at(done, total);
+    let report = verify(&store, &keyring, Options { quick: args.quick }, &progress);
+    drop(meter);
     let report = report.map_err(|error| Failure::store(doing(), &error))?;
     if let Some(path) = &args.report {
-        let text = serde_json::to_string_pretty(&report).unwrap_or_default();
-        let written = std::fs::write(path, text + "\n");
-        written.map_err(|error| Failure::new(format!("cannot write {}", path.display()), error))?;
+        write_report(path, &report)?;
     }
     // Mended before anything is printed: with `-o json` a failure is printed
     // in place of the report.
@@ -49,6 +52,67 @@ pub(super) fn run(args: &VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     }
     output.json(&report);
     Ok(if report.intact { Exit::Done } else { Exit::Unverified })
+}
+
+/// Checks a bundle where it is.
+fn bundle(args: &VerifyArgs, place: &Place, output: &Output) -> Result<Exit, Failure> {
+    let doing = format!("cannot verify {place}");
+    let keyring = Keyring::from_files(&args.keyring.keyring)
+        .map_err(|error| Failure::keyring(&error))?
+        .allow_expired(args.keyring.allow_expired_key);
+    keyring.keys().map_err(|error| Failure::keyring(&error))?;
+    let store = Store::open(&args.store.store).ok();
+    let mut source = place.open(&doing)?;
+    let meter = Meter::new(output, "verified");
+    let progress = |done, total| meter.at(done, total);
+    let proved = prove(&mut source, store.as_ref(), &keyring, args.quick, &progress)
+        .map_err(|error| failed(&doing, &error))?;
+    drop(meter);
+    let report = json!({
+        "schema": "maas-mirror/verify-bundle/1",
+        "bundle": place.to_string(),
+        "intact": true,
+        "proved": proved,
+    });
+    if let Some(path) = &args.report {
+        write_report(path, &report)?;
+    }
+    output.json(&report);
+    show_proved(&proved, output);
+    Ok(Exit::Done)
+}
+
+fn show_proved(proved: &Proved, output: &Output) {
+    output.line(&format!(
+        "snapshot {}: {} signed, {}",
+        proved.snapshot.short(),
+        count(proved.metadata.len(), "metadata file"),
+        count(proved.items, "item"),
+    ));
+    if let Some(part) = proved.part.as_ref().filter(|part| part.count > 1) {
+        let cut = count(proved.ranges, "range");
+        output.line(&format!(
+            "part {} of {}, {cut} of files that are cut: 'import' checks these when they are whole",
+            part.number, part.count,
+        ));
+    }
+    if proved.without_base {
+        output
+            .line("a delta, and its base is not in the store: what only that has was not checked");
+    }
+    let how = if proved.quick { "not read" } else { "read" };
+    output.line(&format!("{}, {}, {how}", count(proved.here, "blob"), bytes(proved.bytes)));
+    output.line(if proved.quick {
+        "every signature holds"
+    } else {
+        "intact: every signature and digest holds"
+    });
+}
+
+fn write_report<T: Serialize>(path: &Path, report: &T) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(report).unwrap_or_default();
+    let written = std::fs::write(path, text + "\n");
+    written.map_err(|error| Failure::new(format!("cannot write {}", path.display()), error))
 }
 
 fn show(report: &Report, output: &Output) {
@@ -82,15 +146,4 @@ fn show(report: &Report, output: &Output) {
             "NOT INTACT: see the lines above; 'verify --repair' and 'sync' mend damaged content"
         }
     });
-}
-
-fn bar(output: &Output) -> ProgressBar {
-    let shown = output.progress() == ProgressMode::Auto && std::io::stderr().is_terminal();
-    if !shown {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template(
-        "{decimal_bytes:>10} of {decimal_total_bytes:10} {decimal_bytes_per_sec:>12} {eta:>4} left  {wide_bar}",
-    );
-    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -30,6 +30,7 @@ pub use flatten::{FlatItem, flatten};
 pub use path::{PathError, RelPath};
 pub use select::{
     MaxVersions, Selected, SelectedItem, Selection, SelectionError, listed, parse_size, select,
+    select_among,
 };
 pub use timestamp::{Timestamp, TimestampError};
 pub use version::compare_versions;

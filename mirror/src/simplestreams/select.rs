@@ -184,10 +184,25 @@ pub enum SelectionError {
 /// # Errors
 /// [`SelectionError`]; an item that is not selected is never the cause.
 pub fn select(documents: &[Products], selection: &Selection) -> Result<Selected, SelectionError> {
+    select_among(documents, selection, &|_| true)
+}
+
+/// As [`select`], of the items whose path is `on_offer`: where an upstream has
+/// not all that its metadata lists, the rest counts for nothing. An item that is
+/// no file has no path.
+///
+/// # Errors
+/// [`SelectionError`].
+pub fn select_among(
+    documents: &[Products],
+    selection: &Selection,
+    on_offer: &dyn Fn(Option<&str>) -> bool,
+) -> Result<Selected, SelectionError> {
     let mut selected = Vec::new();
     for products in documents {
         for (product_name, product) in &products.products {
-            select_product(products, product_name, product, selection, &mut selected)?;
+            let versions = select_product(products, product_name, product, selection, on_offer)?;
+            selected.extend(versions);
         }
     }
     check_conflicts(&selected)?;
@@ -205,13 +220,13 @@ fn select_product(
     product_name: &str,
     product: &Product,
     selection: &Selection,
-    selected: &mut Selected,
-) -> Result<(), SelectionError> {
+    on_offer: &dyn Fn(Option<&str>) -> bool,
+) -> Result<Selected, SelectionError> {
     let mut versions = Vec::new();
     for version_name in product.versions.keys() {
         let mut taken = Vec::new();
         for flat in flatten_version(products, product_name, product, version_name) {
-            if selection.takes(&flat)? {
+            if on_offer(flat.path()) && selection.takes(&flat)? {
                 taken.push(flat);
             }
         }
@@ -223,12 +238,8 @@ fn select_product(
     if let MaxVersions::Newest(count) = selection.max_versions {
         versions.truncate(count.get());
     }
-    for item in versions.into_iter().flat_map(|(_, items)| items) {
-        if let Some(path) = item.path() {
-            selected.push(verifiable(&item, path)?);
-        }
-    }
-    Ok(())
+    let items = versions.iter().flat_map(|(_, items)| items);
+    items.filter_map(|item| Some(verifiable(item, item.path()?))).collect()
 }
 
 impl Selection {

@@ -94,6 +94,7 @@ impl Writer {
             // A download under way needs no lock of the store.
             .filter(|(digest, _)| self.store.lock_idle_partial(digest).is_some())
             .collect();
+        let assembled = self.assembled(grace)?;
         if !dry_run {
             if !expired.is_empty() {
                 self.replace_index(&kept)?;
@@ -104,13 +105,30 @@ impl Writer {
                     files::remove(&partial(digest))?;
                 }
             }
+            assembled.iter().try_for_each(|(path, _)| files::remove(path))?;
         }
         Ok(Collected {
             snapshots: expired.iter().map(|snapshot| snapshot.digest).collect(),
             blobs: garbage.len(),
-            partials: partials.len(),
-            bytes: total(garbage.values().chain(partials.values()).copied()),
+            partials: partials.len() + assembled.len(),
+            bytes: total(
+                garbage
+                    .values()
+                    .chain(partials.values())
+                    .copied()
+                    .chain(assembled.iter().map(|(_, size)| *size)),
+            ),
         })
+    }
+
+    /// What imports of parts left, older than `grace`: path and bytes of each.
+    fn assembled(&self, grace: Duration) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+        let entries = files::list(&self.store.private(super::assembly::FOLDER))?;
+        let files = entries.iter().map(|entry| {
+            let size = entry.metadata().map_or(0, |meta| meta.len());
+            (entry.path(), size)
+        });
+        Ok(files.filter(|(path, _)| older_than(path, grace)).collect())
     }
 
     /// Moves a blob whose content is not what its name says out of the way, so

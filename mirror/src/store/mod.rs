@@ -22,13 +22,14 @@
 //! This module knows nothing of HTTP, nor of simplestreams beyond paths and
 //! digests.
 
+mod assembly;
 mod blob;
 mod claim;
 mod collect;
 mod error;
 mod files;
 mod join;
-mod layout;
+pub(crate) mod layout;
 mod listing;
 mod lock;
 mod publish;
@@ -41,6 +42,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use assembly::Assembly;
 pub use blob::{BlobError, PartialBlob};
 pub use claim::Claim;
 pub use collect::{Collected, PruneOptions};
@@ -49,7 +51,9 @@ pub use files::open_regular;
 pub use join::{JoinedItem, Joining};
 pub use lock::Holder;
 pub use publish::Published;
-pub use snapshot::{Content, FileRef, Snapshot, SnapshotRef, VersionKey};
+pub use snapshot::{
+    Content, Description, DescriptionError, FileRef, Snapshot, SnapshotRef, VersionKey,
+};
 pub use state::{LastSync, Outcome};
 
 use crate::simplestreams::{Digest, Timestamp};
@@ -157,6 +161,14 @@ impl Store {
                 reason: "its content is not what its name says".into(),
             })
         }
+    }
+
+    /// As [`Store::read_blob`], where it is there, right, and no longer than
+    /// `limit` bytes.
+    #[must_use]
+    pub fn read_small(&self, digest: &Digest, limit: u64) -> Option<Vec<u8>> {
+        let meta = fs::symlink_metadata(self.blob_path(digest)).ok()?;
+        (meta.is_file() && meta.len() <= limit).then(|| self.read_blob(digest).ok()).flatten()
     }
 
     /// Opens a blob for reading.

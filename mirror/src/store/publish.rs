@@ -46,7 +46,7 @@ impl Writer {
         replaced: Replaced,
     ) -> Result<Published, StoreError> {
         let encoded = content.encode();
-        let digest = Digest::of(&encoded.index);
+        let digest = encoded.digest();
         let mut snapshots = self.store.snapshots()?;
         let is_current = snapshots.iter().any(|s| s.current && s.digest == digest);
         if is_current && self.is_described(&digest) {
@@ -54,9 +54,7 @@ impl Writer {
             return Ok(Published { digest, changed: false });
         }
         self.check_held(content)?;
-        let index = encoded.index.as_slice();
-        let parts = encoded.manifests.iter().map(Vec::as_slice);
-        self.put_all(parts.chain([layout::EMPTY_CONFIG, index]))?;
+        self.put_all(encoded.blobs())?;
         files::sync_dir(&self.store.root.join("blobs/sha256"))?;
         self.remember(content)?;
         self.put_listing(digest, content)?;
@@ -72,7 +70,7 @@ impl Writer {
             snapshot.current = false;
             snapshot.superseded = Some(now.clone());
         }
-        let size = index.len() as u64;
+        let size = encoded.index.len() as u64;
         let published = Some(now);
         snapshots
             .insert(0, SnapshotRef { digest, size, current: true, published, superseded: None });

@@ -81,10 +81,103 @@ pub struct SnapshotRef {
 /// The files of one manifest: of a product version, or the signed ones.
 type Group = (Option<VersionKey>, Vec<FileRef>);
 
-/// The blobs that make up a snapshot beside its files.
-pub(super) struct Encoded {
-    pub(super) index: Vec<u8>,
-    pub(super) manifests: Vec<Vec<u8>>,
+/// The blobs that make up a snapshot beside its files, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The snapshot's index, whose digest names it.
+    pub index: Vec<u8>,
+    /// Its manifests, in the order of the index.
+    pub manifests: Vec<Vec<u8>>,
+}
+
+/// Why JSON is no description of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DescriptionError(String);
+
+impl DescriptionError {
+    pub(crate) fn new(reason: String) -> Self {
+        Self(reason)
+    }
+}
+
+impl Description {
+    /// Names the snapshot.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.index)
+    }
+
+    /// Every blob of it: the index, the manifests, their config.
+    pub fn blobs(&self) -> impl Iterator<Item = &[u8]> {
+        let index = std::iter::once(self.index.as_slice());
+        let manifests = self.manifests.iter().map(Vec::as_slice);
+        index.chain(manifests).chain(std::iter::once(layout::EMPTY_CONFIG))
+    }
+
+    /// Whether a manifest lists signed files, not items.
+    #[must_use]
+    pub fn lists_metadata(manifest: &[u8]) -> bool {
+        parse_manifest(manifest).is_ok_and(|(key, _)| key.is_none())
+    }
+
+    /// Digest and length of each manifest that a snapshot's index names.
+    ///
+    /// # Errors
+    /// [`DescriptionError`] where it is not the index of a snapshot.
+    pub fn manifests_of(index: &[u8]) -> Result<Vec<(Digest, u64)>, DescriptionError> {
+        let index = parse::<Index>(index)?;
+        Ok(index.manifests.iter().map(|manifest| (manifest.digest, manifest.size)).collect())
+    }
+
+    /// What it says.
+    ///
+    /// # Errors
+    /// [`DescriptionError`] where it is not the description of a snapshot.
+    pub fn content(&self) -> Result<Content, DescriptionError> {
+        let mut content =
+            Content { updated: updated_of(&parse(&self.index)?)?, ..Content::default() };
+        for manifest in &self.manifests {
+            content.add(parse_manifest(manifest)?);
+        }
+        Ok(content)
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, DescriptionError> {
+    serde_json::from_slice(bytes).map_err(|error| DescriptionError(error.to_string()))
+}
+
+/// The newest `updated` that a snapshot's index notes for each content id.
+fn updated_of(index: &Index) -> Result<BTreeMap<String, Timestamp>, DescriptionError> {
+    let Some(text) = index.annotations.get(annotation::UPDATED) else {
+        return Ok(BTreeMap::new());
+    };
+    let wrong = |error: &dyn std::error::Error| DescriptionError(error.to_string());
+    let updated: BTreeMap<String, String> =
+        serde_json::from_str(text).map_err(|error| wrong(&error))?;
+    let parse = |(id, time): (String, String)| match Timestamp::parse(&time) {
+        Ok(time) => Ok((id, time)),
+        Err(error) => Err(wrong(&error)),
+    };
+    updated.into_iter().map(parse).collect()
+}
+
+fn parse_manifest(bytes: &[u8]) -> Result<Group, DescriptionError> {
+    let manifest: Manifest = parse(bytes)?;
+    let files = manifest.layers.iter().map(|layer| {
+        let title = layer.annotation(annotation::TITLE).unwrap_or_default();
+        RelPath::new(title)
+            .map(|path| FileRef { path, digest: layer.digest, size: layer.size })
+            .map_err(|error| DescriptionError(error.to_string()))
+    });
+    let files = files.collect::<Result<Vec<_>, _>>()?;
+    let name = |key: &str| manifest.annotations.get(key).cloned().unwrap_or_default();
+    let key = (manifest.artifact_type != METADATA).then(|| VersionKey {
+        product: name(annotation::PRODUCT),
+        version: name(annotation::VERSION),
+    });
+    Ok((key, files))
 }
 
 impl Content {
@@ -100,7 +193,16 @@ impl Content {
         self.files().map(|file| (&file.path, file)).collect()
     }
 
-    pub(super) fn encode(&self) -> Encoded {
+    fn add(&mut self, (key, files): Group) {
+        match key {
+            None => self.metadata.extend(files),
+            Some(key) => self.versions.entry(key).or_default().extend(files),
+        }
+    }
+
+    /// The blobs that describe it: the same content gives the same bytes.
+    #[must_use]
+    pub fn encode(&self) -> Description {
         let mut descriptors = Vec::new();
         let mut manifests = Vec::new();
         let mut add = |kind: &str, artifact: &str, files: &[FileRef], annotations: &Annotations| {
@@ -131,7 +233,7 @@ impl Content {
             (annotation::UPDATED.into(), serde_json::json!(updated).to_string()),
         ];
         let index = layout::to_bytes(&Index::new(descriptors, annotations.into()));
-        Encoded { index, manifests }
+        Description { index, manifests }
     }
 }
 
@@ -181,20 +283,10 @@ impl Store {
         let path = self.blob_path(digest);
         let index: Index = layout::from_bytes(&path, &self.read_blob(digest)?)?;
         let damaged = |reason: String| StoreError::Damaged { path: path.clone(), reason };
-        let mut content = Content::default();
-        if let Some(text) = index.annotations.get(annotation::UPDATED) {
-            let updated: BTreeMap<String, String> =
-                serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
-            for (id, time) in updated {
-                let time = Timestamp::parse(&time).map_err(|error| damaged(error.to_string()))?;
-                content.updated.insert(id, time);
-            }
-        }
-        for (key, files) in self.load_manifests(&index.manifests)? {
-            match key {
-                None => content.metadata.extend(files),
-                Some(key) => content.versions.entry(key).or_default().extend(files),
-            }
+        let updated = updated_of(&index).map_err(|error| damaged(error.to_string()))?;
+        let mut content = Content { updated, ..Content::default() };
+        for group in self.load_manifests(&index.manifests)? {
+            content.add(group);
         }
         Ok(Snapshot { digest: *digest, content })
     }
@@ -224,23 +316,22 @@ impl Store {
 
     fn load_manifest(&self, descriptor: &Descriptor) -> Result<Group, StoreError> {
         let path = self.blob_path(&descriptor.digest);
-        let manifest: Manifest = layout::from_bytes(&path, &self.read_blob(&descriptor.digest)?)?;
-        let files = manifest.layers.iter().map(|layer| {
-            let title = layer.annotation(annotation::TITLE).unwrap_or_default();
-            RelPath::new(title)
-                .map(|path| FileRef { path, digest: layer.digest, size: layer.size })
-                .map_err(|error| StoreError::Damaged {
-                    path: path.clone(),
-                    reason: error.to_string(),
-                })
-        });
-        let files = files.collect::<Result<Vec<_>, _>>()?;
-        let name = |key: &str| manifest.annotations.get(key).cloned().unwrap_or_default();
-        let key = (manifest.artifact_type != METADATA).then(|| VersionKey {
-            product: name(annotation::PRODUCT),
-            version: name(annotation::VERSION),
-        });
-        Ok((key, files))
+        parse_manifest(&self.read_blob(&descriptor.digest)?)
+            .map_err(|error| StoreError::Damaged { path, reason: error.to_string() })
+    }
+
+    /// The blobs that describe a snapshot, byte for byte.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn describe(&self, digest: &Digest) -> Result<Description, StoreError> {
+        let index = self.read_blob(digest)?;
+        let listed = Description::manifests_of(&index).map_err(|error| StoreError::Damaged {
+            path: self.blob_path(digest),
+            reason: error.to_string(),
+        })?;
+        let manifests = listed.iter().map(|(digest, _)| self.read_blob(digest));
+        Ok(Description { manifests: manifests.collect::<Result<_, _>>()?, index })
     }
 
     /// The blobs that describe a snapshot, its files aside: its index, its

@@ -35,6 +35,9 @@ pub enum SyncError {
         /// Why not.
         source: Box<MetadataError>,
     },
+    /// What a registry holds cannot be found out.
+    #[error(transparent)]
+    Registry(Box<FetchError>),
     /// The index names more files than the limit.
     #[error("the index names more than {limit} files")]
     TooManyFiles {
@@ -156,6 +159,7 @@ impl SyncError {
             )
             | Self::Space { .. } => Kind::Refused,
             Self::Metadata { source, .. } if source.is_verification() => Kind::Unverified,
+            Self::Registry(error) if error.is_verification() => Kind::Unverified,
             Self::Selection(
                 SelectionError::Unverifiable { .. }
                 | SelectionError::Digest { .. }
@@ -176,10 +180,12 @@ impl SyncError {
 }
 
 impl MetadataError {
-    fn is_verification(&self) -> bool {
+    /// Whether it was had, and does not hold.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
         match self {
+            Self::Fetch(error) => error.is_verification(),
             Self::Verify(VerifyError::Engine(_) | VerifyError::Keyring(_))
-            | Self::Fetch(_)
             | Self::Document(_)
             | Self::NotAnIndex => false,
             Self::Verify(_)
@@ -196,8 +202,8 @@ impl ItemError {
     #[must_use]
     pub fn is_verification(&self) -> bool {
         match self {
-            Self::Fetch(FetchError::Length { .. }) => true,
-            Self::Fetch(_) | Self::Busy { .. } => false,
+            Self::Fetch(error) => error.is_verification(),
+            Self::Busy { .. } => false,
             Self::Content(error) => !matches!(error, BlobError::Store(_)),
         }
     }

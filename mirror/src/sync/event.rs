@@ -35,7 +35,14 @@ pub enum Event<'a> {
     },
     /// What will be done is known.
     Planned(&'a Plan),
-    /// A download starts or goes on.
+    /// What a push will upload is known.
+    Sending {
+        /// Blobs.
+        count: usize,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// A download or an upload starts or goes on.
     Started {
         /// The item.
         path: &'a RelPath,
@@ -50,7 +57,7 @@ pub enum Event<'a> {
         /// The item.
         path: &'a RelPath,
     },
-    /// Bytes of an item are on disk.
+    /// Bytes of an item are on disk, or on their way to a registry.
     Progress {
         /// The item.
         path: &'a RelPath,
@@ -71,7 +78,7 @@ pub enum Event<'a> {
         /// The item.
         path: &'a RelPath,
     },
-    /// An item is held.
+    /// An item is held, or a registry has it.
     Finished {
         /// The item.
         path: &'a RelPath,

@@ -1,13 +1,15 @@
 //! The chain of trust down to the products files.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::chain::{Chain, Wanted};
 use super::{Event, MetadataError, Observer, Sync, SyncError, blocking};
 use crate::signature::{Judgement, Memory, Signer};
 use crate::simplestreams::{Digest, Document, Index, Products, RelPath, Timestamp};
 use crate::store::{Store, StoreError, Writer};
+use crate::upstream::registry::Held;
 
 /// What an upstream may make large.
 #[derive(Clone, Copy, Debug)]
@@ -64,13 +66,6 @@ impl Metadata {
     }
 }
 
-/// A file that is still to be fetched, and what an index says of it.
-struct Wanted {
-    path: RelPath,
-    /// Content id and product ids; `None` for the entry point.
-    announced: Option<(String, Vec<String>)>,
-}
-
 /// Fetches the index and every file it names, verifies each signature, and
 /// checks what ties them together:
 ///
@@ -93,71 +88,95 @@ pub(super) async fn fetch(
     let mut metadata = Metadata {
         files: Vec::new(),
         products: Vec::new(),
-        updated: known.clone(),
+        updated: BTreeMap::new(),
         memory: Arc::new(memory),
     };
     let entry = sync.upstream.address().index().clone();
-    let mut seen = HashSet::from([entry.clone()]);
-    let mut queue = VecDeque::from([Wanted { path: entry, announced: None }]);
+    let held = held(store);
+    refresh(sync, &entry, &held, observer).await?;
+    let mut chain = Chain::new(entry, known, sync.options.allow_older);
     let mut signers = BTreeMap::new();
-    while !queue.is_empty() {
-        let round: Vec<Wanted> = queue.drain(..).collect();
+    loop {
+        let round = chain.next_round();
+        if round.is_empty() {
+            break;
+        }
         // A round is an index, then all it names: side by side.
         let memory = &metadata.memory;
-        let fetches = round.iter().map(|wanted| fetch_one(sync, memory, wanted, observer));
+        let fetches = round.iter().map(|wanted| fetch_one(sync, memory, wanted, &held, observer));
         let fetched = futures_util::future::try_join_all(fetches).await?;
         for (wanted, (file, document)) in round.into_iter().zip(fetched) {
             let fail =
                 |source| SyncError::Metadata { path: file.path.clone(), source: Box::new(source) };
-            let checker = Checker { sync, known: &known, path: &file.path };
-            checker.check(&document, &wanted, &mut metadata.updated).map_err(fail)?;
+            chain.accept(&wanted, &document).map_err(fail)?;
             let signed_by = file.judgement.signers.iter();
             signers.extend(signed_by.map(|signer| (signer.fingerprint.clone(), signer.clone())));
             match document {
                 Document::Products(products) => metadata.products.push(products),
                 Document::Index(index) => {
                     warn_if_stale(sync, &wanted, &index, observer);
-                    enqueue(&index, &mut seen, &mut queue);
                 }
             }
             metadata.files.push(file);
         }
         let limit = sync.options.limits.metadata_files;
-        if seen.len() > limit {
+        if chain.named() > limit {
             return Err(SyncError::TooManyFiles { limit });
         }
     }
     warn_of_expiry(sync, signers.values(), observer);
+    metadata.updated = chain.into_updated();
     Ok(metadata)
 }
 
-fn enqueue(index: &Index, seen: &mut HashSet<RelPath>, queue: &mut VecDeque<Wanted>) {
-    for (content_id, entry) in &index.index {
-        let known = matches!(entry.format.as_deref(), Some("products:1.0" | "index:1.0"));
-        // The document was parsed, so the path is one.
-        let path = entry.path.as_ref().and_then(|path| RelPath::new(path.as_str()).ok());
-        let Some(path) = path.filter(|_| known) else {
-            continue;
-        };
-        if seen.insert(path.clone()) {
-            let products = entry.products.clone().unwrap_or_default();
-            queue.push_back(Wanted { path, announced: Some((content_id.clone(), products)) });
-        }
-    }
+/// Small content that the store has, by digest, which is checked.
+fn held(store: Option<&Store>) -> Held {
+    let store = store.cloned();
+    Arc::new(move |digest, limit| store.as_ref()?.read_small(digest, limit))
+}
+
+/// Asks a registry what it holds; other upstreams are not asked.
+async fn refresh(
+    sync: &Sync,
+    entry: &RelPath,
+    held: &Held,
+    observer: &dyn Observer,
+) -> Result<(), SyncError> {
+    let on_retry =
+        |error: &_, pause| observer.event(&Event::Retrying { path: entry, error, pause });
+    let refreshed = sync.upstream.refresh(held, on_retry).await;
+    refreshed.map_err(|error| SyncError::Registry(Box::new(error)))
+}
+
+/// The signed file that a registry has under `path`, where the store holds it:
+/// it is judged anew all the same.
+async fn held_file(sync: &Sync, path: &RelPath, held: &Held) -> Result<Option<Vec<u8>>, SyncError> {
+    let holdings = sync.upstream.holdings();
+    let Some(digest) = holdings.and_then(|holdings| Some(holdings.file(path)?.digest)) else {
+        return Ok(None);
+    };
+    let (held, limit) = (Arc::clone(held), sync.options.limits.metadata_bytes);
+    blocking(move || held(&digest, limit)).await
 }
 
 async fn fetch_one(
     sync: &Sync,
     memory: &Arc<Memory>,
     wanted: &Wanted,
+    held: &Held,
     observer: &dyn Observer,
 ) -> Result<(SignedFile, Document), SyncError> {
     let path = &wanted.path;
     let fail = |source| SyncError::Metadata { path: path.clone(), source: Box::new(source) };
     let limit = sync.options.limits.metadata_bytes;
     let on_retry = |error: &_, pause| observer.event(&Event::Retrying { path, error, pause });
-    let bytes = sync.upstream.fetch_metadata(path, limit, on_retry).await;
-    let bytes = bytes.map_err(|error| fail(error.into()))?;
+    let bytes = match held_file(sync, path, held).await? {
+        Some(bytes) => bytes,
+        None => {
+            let bytes = sync.upstream.fetch_metadata(path, limit, on_retry).await;
+            bytes.map_err(|error| fail(error.into()))?
+        }
+    };
     let (keyring, memory) = (Arc::clone(&sync.keyring), Arc::clone(memory));
     let judged = blocking(move || {
         let verified = memory.verify(&keyring, &bytes)?;
@@ -171,70 +190,12 @@ async fn fetch_one(
     Ok((SignedFile { path: path.clone(), bytes, digest, judgement }, document))
 }
 
-struct Checker<'a> {
-    sync: &'a Sync,
-    known: &'a BTreeMap<String, Timestamp>,
-    path: &'a RelPath,
-}
-
-impl Checker<'_> {
-    fn check(
-        &self,
-        document: &Document,
-        wanted: &Wanted,
-        updated: &mut BTreeMap<String, Timestamp>,
-    ) -> Result<(), MetadataError> {
-        match (document, &wanted.announced) {
-            (Document::Products(_), None) => Err(MetadataError::NotAnIndex),
-            (Document::Index(index), _) => {
-                // An index has no id of its own; its path names it.
-                self.check_age(self.path.as_str(), index.updated()?, updated)
-            }
-            (Document::Products(products), Some((announced, ids))) => {
-                if products.content_id != *announced {
-                    return Err(MetadataError::ContentId {
-                        found: products.content_id.clone(),
-                        announced: announced.clone(),
-                    });
-                }
-                if let Some(product) = ids.iter().find(|id| !products.products.contains_key(*id)) {
-                    return Err(MetadataError::MissingProduct { product: product.clone() });
-                }
-                self.check_age(announced, products.updated()?, updated)
-            }
-        }
-    }
-
-    /// Refuses what is older than was accepted before under this `id`, and
-    /// notes its age in `updated`.
-    fn check_age(
-        &self,
-        id: &str,
-        found: Option<Timestamp>,
-        updated: &mut BTreeMap<String, Timestamp>,
-    ) -> Result<(), MetadataError> {
-        match (found, self.known.get(id).copied()) {
-            (Some(found), Some(known)) if found < known && !self.sync.options.allow_older => {
-                return Err(MetadataError::Older { found, known });
-            }
-            (None, Some(known)) if !self.sync.options.allow_older => {
-                return Err(MetadataError::NoAge { known });
-            }
-            (Some(found), _) => {
-                updated.insert(id.to_owned(), found);
-            }
-            (None, _) => {}
-        }
-        Ok(())
-    }
-}
-
 fn warn_if_stale(sync: &Sync, wanted: &Wanted, index: &Index, observer: &dyn Observer) {
     let Ok(Some(updated)) = index.updated() else {
         return;
     };
     let days = (jiff::Timestamp::now().as_second() - updated.as_second()) / 86_400;
-    if wanted.announced.is_none() && days > sync.options.limits.stale_days {
+    if wanted.is_entry() && days > sync.options.limits.stale_days {
         observer.event(&Event::Stale { updated, days });
     }
 }

@@ -10,17 +10,20 @@
 //! is cut short keeps every finished blob and the bytes of unfinished ones for
 //! the next. Knows nothing of serving; tells what happens through [`Observer`].
 
+mod chain;
 mod download;
 mod error;
 mod event;
 mod metadata;
 mod plan;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+pub use chain::{Chain, Wanted};
 pub(crate) use download::{Download, Stop};
 pub use error::{ItemError, ItemFailure, Kind, MetadataError, SyncError};
 pub use event::{Event, Observer, Silent};
@@ -30,8 +33,8 @@ pub(crate) use plan::Fetch;
 pub use plan::{Plan, PlannedItem};
 
 use crate::signature::Keyring;
-use crate::simplestreams::{Digest, Selection, select};
-use crate::store::{Collected, LastSync, Outcome, Store, Writer};
+use crate::simplestreams::{Digest, Products, Selected, Selection, select_among};
+use crate::store::{Collected, Content, LastSync, Outcome, Store, Writer};
 use crate::upstream::Upstream;
 
 /// What a run shall do.
@@ -68,6 +71,15 @@ pub struct Report {
     pub collected: Collected,
 }
 
+/// What an upstream publishes, verified, as far as it is selected.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// What a snapshot of it holds.
+    pub content: Content,
+    /// The bytes of its signed files.
+    pub metadata: BTreeMap<Digest, Vec<u8>>,
+}
+
 /// A run's parties.
 #[derive(Debug)]
 pub struct Sync {
@@ -91,8 +103,34 @@ impl Sync {
         observer: &dyn Observer,
     ) -> Result<Plan, SyncError> {
         let metadata = metadata::fetch(self, store, observer).await?;
-        let selected = select(&metadata.products, &self.options.selection)?;
+        let selected = self.select(&metadata.products)?;
         Plan::new(store, &metadata, selected)
+    }
+
+    /// Verifies upstream's metadata and gives what a run would publish into an
+    /// empty store, with the bytes of the signed files by digest. Keeps
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`SyncError`], as [`Sync::run`].
+    pub async fn survey(&self, observer: &dyn Observer) -> Result<Survey, SyncError> {
+        let metadata = metadata::fetch(self, None, observer).await?;
+        let selected = self.select(&metadata.products)?;
+        let plan = Plan::new(None, &metadata, selected)?;
+        plan.check()?;
+        let files = metadata.files.into_iter().map(|file| (file.digest, file.bytes));
+        Ok(Survey { content: plan.content, metadata: files.collect() })
+    }
+
+    /// What to hold of what the metadata lists. A registry has no more than the
+    /// snapshot that was pushed there.
+    fn select(&self, products: &[Products]) -> Result<Selected, SyncError> {
+        let holdings = self.upstream.holdings();
+        let on_offer = |path: Option<&str>| match &holdings {
+            Some(holdings) => path.is_some_and(|path| holdings.has(path)),
+            None => true,
+        };
+        Ok(select_among(products, &self.options.selection, &on_offer)?)
     }
 
     /// Brings `store` up to date.
@@ -125,7 +163,7 @@ impl Sync {
         observer: &Arc<dyn Observer>,
     ) -> Result<Report, SyncError> {
         let metadata = metadata::fetch(self, Some(writer.store()), observer.as_ref()).await?;
-        let selected = select(&metadata.products, &self.options.selection)?;
+        let selected = self.select(&metadata.products)?;
         let plan = Plan::new(Some(writer.store()), &metadata, selected)?;
         observer.event(&Event::Planned(&plan));
         plan.check()?;

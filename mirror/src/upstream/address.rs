@@ -5,17 +5,26 @@ use std::str::FromStr;
 
 use url::Url;
 
+use super::registry::{Reference, ReferenceError};
 use crate::simplestreams::{PathError, RelPath};
 
 /// The entry point of a stream below its root.
 const INDEX: &str = "streams/v1/index.sjson";
 
-/// An upstream's root URL and the path of its index. Prints without
+/// Where an upstream is, and the path of its index. Prints without
 /// credentials, in `Debug` too.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    root: Url,
+    place: Place,
     index: RelPath,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Place {
+    /// The URL above every path.
+    Root(Url),
+    /// A snapshot in a registry.
+    Registry(Reference),
 }
 
 /// Why a URL is not an upstream's.
@@ -24,9 +33,12 @@ pub enum AddressError {
     /// Not a URL.
     #[error("it is not a URL")]
     Url(#[from] url::ParseError),
-    /// Not http or https.
-    #[error("only http:// and https:// are supported, not {0}://")]
+    /// Not http, https or oci.
+    #[error("only http://, https:// and oci:// are supported, not {0}://")]
     Scheme(String),
+    /// Not a place in a registry.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// A query or fragment, which no file below the root would have.
     #[error("it must not have a '?' or '#'")]
     Query,
@@ -39,11 +51,15 @@ pub enum AddressError {
 }
 
 /// `https://HOST/root/`, with or without the last slash, or the full URL of an
-/// index (`…/streams/v1/NAME.sjson`), as MAAS takes them.
+/// index (`…/streams/v1/NAME.sjson`), as MAAS takes them; or a [`Reference`],
+/// `oci://REGISTRY/NAME:TAG`.
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.starts_with(Reference::SCHEME) {
+            return Ok(Self::in_registry(text.parse()?)?);
+        }
         let mut root = Url::parse(text)?;
         if !matches!(root.scheme(), "http" | "https") {
             return Err(AddressError::Scheme(root.scheme().to_owned()));
@@ -59,37 +75,62 @@ impl FromStr for Address {
             if !path.ends_with('/') {
                 root.set_path(&format!("{path}/"));
             }
-            return Ok(Self { root, index: RelPath::new(INDEX)? });
+            return Ok(Self { place: Place::Root(root), index: RelPath::new(INDEX)? });
         }
         let start = path.rfind("/streams/").or_else(|| path.rfind('/')).map_or(0, |at| at + 1);
         let (above, index) = path.split_at(start);
         root.set_path(above);
-        Ok(Self { root, index: RelPath::new(index)? })
+        Ok(Self { place: Place::Root(root), index: RelPath::new(index)? })
     }
 }
 
 impl Address {
+    /// A snapshot in a registry.
+    ///
+    /// # Errors
+    /// None in practice: the path of the index is a constant.
+    pub fn in_registry(reference: Reference) -> Result<Self, PathError> {
+        Ok(Self { place: Place::Registry(reference), index: RelPath::new(INDEX)? })
+    }
+
     /// The path of the index.
     #[must_use]
     pub fn index(&self) -> &RelPath {
         &self.index
     }
 
-    /// The URL of a file, credentials included: for the client alone.
-    pub(super) fn url(&self, path: &RelPath) -> Url {
-        let mut url = self.root.clone();
+    /// The place in a registry, where it is one.
+    #[must_use]
+    pub fn registry(&self) -> Option<&Reference> {
+        match &self.place {
+            Place::Root(_) => None,
+            Place::Registry(reference) => Some(reference),
+        }
+    }
+
+    /// The URL of a file, credentials included: for the client alone. `None`
+    /// for a registry, whose files have no names of their own.
+    pub(super) fn url(&self, path: &RelPath) -> Option<Url> {
+        let Place::Root(root) = &self.place else {
+            return None;
+        };
+        let mut url = root.clone();
         // http and https URLs always have path segments. Appending them one by
         // one keeps a colon in the first from being read as a scheme.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path.as_str().split('/'));
         }
-        url
+        Some(url)
     }
 
-    /// The URL of a file for people: without credentials.
+    /// What a file is called for people: its URL without credentials, or its
+    /// path and the snapshot that holds it.
     #[must_use]
     pub fn display(&self, path: &RelPath) -> String {
-        without_credentials(self.url(path)).into()
+        match self.url(path) {
+            Some(url) => without_credentials(url).into(),
+            None => format!("{path} in {self}"),
+        }
     }
 }
 
@@ -102,7 +143,10 @@ fn without_credentials(mut url: Url) -> Url {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        without_credentials(self.root.clone()).fmt(f)
+        match &self.place {
+            Place::Root(root) => without_credentials(root.clone()).fmt(f),
+            Place::Registry(reference) => reference.fmt(f),
+        }
     }
 }
 
@@ -119,7 +163,8 @@ mod tests {
     fn urls(text: &str, path: &str) -> (String, String) {
         let address: Address = text.parse().expect(text);
         let path = RelPath::new(path).expect(path);
-        (address.url(&path).into(), address.url(address.index()).into())
+        let url = |path| address.url(path).map(String::from).expect("a URL");
+        (url(&path), url(address.index()))
     }
 
     #[test]
@@ -137,7 +182,8 @@ mod tests {
     fn credentials_are_used_and_not_shown() {
         let address: Address = "https://me:secret@h/r/".parse().expect("address");
         let path = RelPath::new("a").expect("path");
-        assert_eq!(address.url(&path).as_str(), "https://me:secret@h/r/a");
+        let url = address.url(&path).expect("a URL");
+        assert_eq!(url.as_str(), "https://me:secret@h/r/a");
         for shown in [address.display(&path), address.to_string(), format!("{address:?}")] {
             assert!(!shown.contains("secret") && !shown.contains("me:"), "{shown}");
         }

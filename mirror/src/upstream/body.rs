@@ -74,6 +74,30 @@ impl Body {
         FetchError::Drips { url: self.url.clone(), window }
     }
 
+    /// The rest of it, whole.
+    ///
+    /// # Errors
+    /// [`FetchError::TooLarge`] as soon as more than `limit` bytes are announced
+    /// or have come; as [`Body::chunk`].
+    pub(super) async fn read_whole(mut self, limit: u64) -> Result<Vec<u8>, FetchError> {
+        let too_large = |url: &str| FetchError::TooLarge { url: url.to_owned(), limit };
+        if self.length().is_some_and(|length| length > limit) {
+            return Err(too_large(&self.url));
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if (bytes.len() + chunk.len()) as u64 > limit {
+                return Err(too_large(&self.url));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        // A portal that lies about its content type too.
+        if bytes.trim_ascii_start().starts_with(b"<") {
+            return Err(FetchError::Html { url: self.url });
+        }
+        Ok(bytes)
+    }
+
     /// The next piece; `None` at the end. A connection that breaks before the
     /// announced end is an error.
     ///

@@ -2,10 +2,13 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::StatusCode;
+
+use super::registry::CredentialError;
+use crate::simplestreams::RelPath;
 
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +24,12 @@ pub enum ConfigError {
     /// A CA file without a certificate.
     #[error("there is no PEM certificate in the CA file {}", .0.display())]
     NoCertificate(PathBuf),
+    /// A push to a digest, which content alone can give.
+    #[error("{0} names a digest, and a push needs a tag")]
+    NoTag(String),
+    /// The client for registries refused its settings.
+    #[error("the client for registries cannot be set up: {0}")]
+    Registry(String),
     /// The HTTP client refused its settings.
     #[error("the HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),
@@ -95,6 +104,69 @@ pub enum FetchError {
         /// The time it had.
         limit: Duration,
     },
+    /// An upload of which nothing is taken.
+    #[error("{url} has taken nothing for {} seconds", limit.as_secs())]
+    Stalled {
+        /// Where it goes.
+        url: String,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// A registry that has no such tag.
+    #[error("{0} does not exist: the registry knows no such name or tag")]
+    NoSuchTag(String),
+    /// A registry that wants a login, or another one.
+    #[error("{registry} {}", login(file.as_deref()))]
+    Unauthorized {
+        /// Host and port.
+        registry: String,
+        /// Where the login came from that it refuses.
+        file: Option<PathBuf>,
+    },
+    /// The login for a registry cannot be had.
+    #[error("cannot find the login for {registry}")]
+    Credentials {
+        /// Host and port.
+        registry: String,
+        /// Why not.
+        source: CredentialError,
+    },
+    /// Something that is no registry, or breaks its protocol.
+    #[error("{url} does not answer as an OCI registry does")]
+    NotARegistry {
+        /// What was asked.
+        url: String,
+    },
+    /// A tag of something else.
+    #[error("{address} is not a snapshot of maas-mirror: {reason}")]
+    NotASnapshot {
+        /// The reference.
+        address: String,
+        /// What is not as it should be.
+        reason: String,
+    },
+    /// A file that the snapshot in a registry lacks.
+    #[error("{address} does not hold {path}")]
+    NotHeld {
+        /// The reference.
+        address: String,
+        /// The file's path.
+        path: RelPath,
+    },
+    /// Content under a digest that is not its own.
+    #[error("{url} has other content than its digest says")]
+    Digest {
+        /// What was fetched.
+        url: String,
+    },
+}
+
+/// What is the matter with a login.
+fn login(file: Option<&Path>) -> String {
+    match file {
+        None => "asks for a login".to_owned(),
+        Some(file) => format!("refuses the login in {}", file.display()),
+    }
 }
 
 /// A failure below HTTP. Says the innermost cause alone ("connection refused"):
@@ -109,6 +181,21 @@ impl TransportError {
         self.0.is_redirect()
     }
 
+    /// Whether the server does not speak TLS.
+    #[must_use]
+    pub fn is_not_tls(&self) -> bool {
+        self.cause().contains("InvalidContentType")
+    }
+
+    /// What the innermost cause says.
+    fn cause(&self) -> String {
+        let mut cause: &dyn Error = &self.0;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        cause.to_string()
+    }
+
     fn is_timeout(&self) -> bool {
         self.0.is_timeout()
     }
@@ -116,18 +203,17 @@ impl TransportError {
     /// What is the same in a second: a redirect that is not followed, a scheme
     /// that is not known, a certificate that is not trusted.
     fn is_final(&self) -> bool {
-        let untrusted = || self.to_string().contains("invalid peer certificate");
-        self.0.is_redirect() || self.0.is_builder() || untrusted()
+        let untrusted = || self.cause().contains("invalid peer certificate");
+        self.0.is_redirect() || self.0.is_builder() || self.is_not_tls() || untrusted()
     }
 }
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut cause: &dyn Error = &self.0;
-        while let Some(source) = cause.source() {
-            cause = source;
+        let text = self.cause();
+        if self.is_not_tls() {
+            return write!(f, "it does not speak TLS: {text}");
         }
-        let text = cause.to_string();
         if self.0.is_connect() && text.contains("lookup") {
             return write!(f, "the host name cannot be resolved: {text}");
         }
@@ -167,13 +253,27 @@ impl FetchError {
                     )
             }
             // Another connection may be faster.
-            Self::Drips { .. } => true,
+            Self::Drips { .. } | Self::Stalled { .. } => true,
             Self::Html { .. }
             | Self::TooLarge { .. }
             | Self::Length { .. }
             | Self::Range { .. }
+            | Self::NoSuchTag(_)
+            | Self::Unauthorized { .. }
+            | Self::Credentials { .. }
+            | Self::NotARegistry { .. }
+            | Self::NotASnapshot { .. }
+            | Self::NotHeld { .. }
+            | Self::Digest { .. }
             | Self::Slow { .. } => false,
         }
+    }
+
+    /// Whether what came is not what its name or the metadata says, so that the
+    /// upstream itself is in doubt.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
+        matches!(self, Self::Length { .. } | Self::Digest { .. })
     }
 
     /// Whether the server took too long.

@@ -1,7 +1,8 @@
-//! The HTTP client that fetches from an upstream.
+//! The client that fetches from an upstream: a folder on an HTTP server, or a
+//! snapshot in an OCI [`registry`].
 //!
 //! One client for everything: metadata read whole under a size limit, items
-//! streamed and resumed. Knows nothing of storage.
+//! streamed and resumed. Knows nothing of where a store keeps things.
 //!
 //! - Redirects: at most 5, other hosts allowed, never from https to http.
 //! - Retried: what may pass by itself (429, 5xx, timeouts, resets), with
@@ -12,24 +13,30 @@
 mod address;
 mod body;
 mod error;
+pub mod registry;
 mod retry;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue};
+use oci_client::RegistryOperation;
 use reqwest::redirect::{Attempt, Policy};
 
 pub use address::{Address, AddressError};
 pub use body::Body;
 pub use error::{ConfigError, FetchError, TransportError};
+use registry::{Held, Holdings, Registry, Source};
 pub use retry::{Backoff, RetryPolicy};
 
-use crate::simplestreams::RelPath;
+use crate::simplestreams::{Digest, RelPath};
 
 /// maas.io's stable images.
 pub const DEFAULT_UPSTREAM: &str = "https://images.maas.io/ephemeral-v3/stable/";
+
+const USER_AGENT: &str = concat!("maas-mirror/", env!("CARGO_PKG_VERSION"));
 
 /// Redirects followed before giving up.
 const MAX_REDIRECTS: usize = 5;
@@ -47,6 +54,8 @@ pub struct Options {
     pub retry: RetryPolicy,
     /// More certificate authorities, PEM.
     pub ca_files: Vec<PathBuf>,
+    /// Reaches a registry without TLS.
+    pub plain_http: bool,
 }
 
 impl Default for Options {
@@ -57,6 +66,7 @@ impl Default for Options {
             metadata_timeout: Duration::from_secs(600),
             retry: RetryPolicy::default(),
             ca_files: Vec::new(),
+            plain_http: false,
         }
     }
 }
@@ -67,6 +77,8 @@ pub struct Upstream {
     client: reqwest::Client,
     address: Address,
     options: Options,
+    /// Where the upstream is a registry.
+    source: Option<Arc<Source>>,
 }
 
 /// Where a download goes on.
@@ -85,23 +97,16 @@ impl Upstream {
     /// # Errors
     /// [`ConfigError`] where a CA file cannot be used.
     pub fn new(address: Address, options: Options) -> Result<Self, ConfigError> {
-        let mut headers = HeaderMap::new();
-        // The bytes must be those that were signed or hashed.
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("maas-mirror/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .http1_only()
-            .connect_timeout(options.connect_timeout)
-            .read_timeout(options.stall_timeout)
-            .redirect(Policy::custom(follow));
-        for path in &options.ca_files {
-            for certificate in read_certificates(path)? {
-                builder = builder.add_root_certificate(certificate);
+        let client = http_client(&options)?;
+        let source = match address.registry() {
+            Some(place) => {
+                let pull = RegistryOperation::Pull;
+                let registry = Registry::new(client.clone(), place, &options, pull)?;
+                Some(Arc::new(Source::new(registry)))
             }
-        }
-        let client = builder.build().map_err(ConfigError::Client)?;
-        Ok(Self { client, address, options })
+            None => None,
+        };
+        Ok(Self { client, address, options, source })
     }
 
     /// Where it is.
@@ -116,6 +121,30 @@ impl Upstream {
         &self.options.retry
     }
 
+    /// Asks a registry what it holds now; nothing is asked of other upstreams,
+    /// whose metadata alone says it. `held` is content that is at hand: where
+    /// the tag names a snapshot that is, this is the only request.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn refresh(
+        &self,
+        held: &Held,
+        on_retry: impl Fn(&FetchError, Duration) + Sync,
+    ) -> Result<(), FetchError> {
+        if let Some(source) = &self.source {
+            source.resolve(held, &self.options.retry, &on_retry).await?;
+        }
+        Ok(())
+    }
+
+    /// What a registry was found to hold; `None` before it was asked, and for
+    /// other upstreams.
+    #[must_use]
+    pub fn holdings(&self) -> Option<Arc<Holdings>> {
+        self.source.as_ref()?.found()
+    }
+
     /// Fetches a metadata file whole, trying again where that may help.
     /// `on_retry` is told of each failure that is not the last.
     ///
@@ -128,41 +157,26 @@ impl Upstream {
         limit: u64,
         on_retry: impl Fn(&FetchError, Duration),
     ) -> Result<Vec<u8>, FetchError> {
-        let mut backoff = self.options.retry.start();
-        loop {
+        let timeout = self.options.metadata_timeout;
+        let attempt = || async {
             let attempt = self.fetch_once(path, limit);
-            let timeout = self.options.metadata_timeout;
-            let error = match tokio::time::timeout(timeout, attempt).await {
-                Ok(Ok(bytes)) => return Ok(bytes),
-                Ok(Err(error)) => error,
-                Err(_) => FetchError::Slow { url: self.address.display(path), limit: timeout },
-            };
-            let Some(pause) = backoff.next(&error) else {
-                return Err(error);
-            };
-            on_retry(&error, pause);
-            tokio::time::sleep(pause).await;
-        }
+            tokio::time::timeout(timeout, attempt).await.unwrap_or_else(|_| {
+                Err(FetchError::Slow { url: self.address.display(path), limit: timeout })
+            })
+        };
+        self.options.retry.run(on_retry, attempt).await
     }
 
     async fn fetch_once(&self, path: &RelPath, limit: u64) -> Result<Vec<u8>, FetchError> {
-        let mut body = self.open(path, &Resume::default(), None).await?;
-        let too_large = || FetchError::TooLarge { url: self.address.display(path), limit };
-        if body.length().is_some_and(|length| length > limit) {
-            return Err(too_large());
-        }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = body.chunk().await? {
-            if (bytes.len() + chunk.len()) as u64 > limit {
-                return Err(too_large());
+        let body = self.open(path, &Resume::default(), None).await?;
+        let bytes = body.read_whole(limit).await?;
+        let holdings = self.holdings();
+        match holdings.as_ref().and_then(|holdings| holdings.file(path)) {
+            Some(file) if Digest::of(&bytes) != file.digest => {
+                Err(FetchError::Digest { url: self.address.display(path) })
             }
-            bytes.extend_from_slice(&chunk);
+            _ => Ok(bytes),
         }
-        // A portal that lies about its content type too.
-        if bytes.trim_ascii_start().starts_with(b"<") {
-            return Err(FetchError::Html { url: self.address.display(path) });
-        }
-        Ok(bytes)
     }
 
     /// Opens a file for reading, once. With `expected`, a server that
@@ -179,19 +193,66 @@ impl Upstream {
         resume: &Resume,
         expected: Option<u64>,
     ) -> Result<Body, FetchError> {
-        let mut request = self.client.get(self.address.url(path));
+        if let Some(source) = &self.source {
+            return self.open_blob(source, path, resume, expected).await;
+        }
+        let url = self.address.display(path);
+        let Some(address) = self.address.url(path) else {
+            return Err(FetchError::NotARegistry { url });
+        };
+        let mut request = self.client.get(address);
         if resume.from > 0 {
             request = request.header(RANGE, format!("bytes={}-", resume.from));
             if let Some(etag) = &resume.etag {
                 request = request.header(IF_RANGE, etag);
             }
         }
-        let url = self.address.display(path);
         match request.send().await {
             Ok(response) => Body::accept(response, url, resume, expected),
             Err(error) => Err(FetchError::transport(url, error)),
         }
     }
+
+    async fn open_blob(
+        &self,
+        source: &Source,
+        path: &RelPath,
+        resume: &Resume,
+        expected: Option<u64>,
+    ) -> Result<Body, FetchError> {
+        let holdings = match source.found() {
+            Some(found) => found,
+            None => {
+                let nothing: Held = Arc::new(|_, _| None);
+                source.resolve(&nothing, &self.options.retry, &|_, _| {}).await?
+            }
+        };
+        let Some(file) = holdings.file(path) else {
+            let address = self.address.to_string();
+            return Err(FetchError::NotHeld { address, path: path.clone() });
+        };
+        source.registry.blob(&file.digest, resume, expected).await
+    }
+}
+
+/// The client that follows the rules of the [module](self).
+fn http_client(options: &Options) -> Result<reqwest::Client, ConfigError> {
+    let mut headers = HeaderMap::new();
+    // The bytes must be those that were signed or hashed.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .default_headers(headers)
+        .http1_only()
+        .connect_timeout(options.connect_timeout)
+        .read_timeout(options.stall_timeout)
+        .redirect(Policy::custom(follow));
+    for path in &options.ca_files {
+        for certificate in read_certificates(path)? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    builder.build().map_err(ConfigError::Client)
 }
 
 /// Follows a redirect within the rules of the [module](self).
@@ -206,10 +267,12 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     }
 }
 
+fn read_ca(path: &PathBuf) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|source| ConfigError::ReadCa { path: path.clone(), source })
+}
+
 fn read_certificates(path: &PathBuf) -> Result<Vec<reqwest::Certificate>, ConfigError> {
-    let pem =
-        std::fs::read(path).map_err(|source| ConfigError::ReadCa { path: path.clone(), source })?;
-    match reqwest::Certificate::from_pem_bundle(&pem) {
+    match reqwest::Certificate::from_pem_bundle(&read_ca(path)?) {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(ConfigError::NoCertificate(path.clone())),
     }

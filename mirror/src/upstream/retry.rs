@@ -43,6 +43,27 @@ impl RetryPolicy {
     pub fn start(&self) -> Backoff {
         Backoff { policy: self.clone(), failures: 0 }
     }
+
+    /// Makes attempts until one succeeds or trying again cannot help.
+    /// `on_retry` is told of each failure that is not the last.
+    pub(crate) async fn run<T, F: Future<Output = Result<T, FetchError>>>(
+        &self,
+        on_retry: impl Fn(&FetchError, Duration),
+        attempt: impl Fn() -> F,
+    ) -> Result<T, FetchError> {
+        let mut backoff = self.start();
+        loop {
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let Some(pause) = backoff.next(&error) else {
+                return Err(error);
+            };
+            on_retry(&error, pause);
+            tokio::time::sleep(pause).await;
+        }
+    }
 }
 
 impl Backoff {

@@ -1,10 +1,11 @@
 //! The chain from the keyring to the digest of each item.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use super::listed::{Listed, Unlisted};
 use super::report::{Problem, SignedMetadata, SnapshotReport};
 use crate::signature::Keyring;
-use crate::simplestreams::{Digest, Document, flatten, parse_size};
+use crate::simplestreams::{Digest, Document};
 use crate::store::{Content, FileRef, SnapshotRef, Store};
 
 /// What came of one snapshot.
@@ -12,9 +13,6 @@ pub(super) struct Checked {
     pub(super) report: SnapshotReport,
     pub(super) problems: Vec<Problem>,
 }
-
-/// What signed metadata lists: path to digest, as it spells it, and size.
-type Listed = HashMap<String, (String, Option<u64>)>;
 
 /// Checks one snapshot, and adds the blobs that it needs to `needed`.
 pub(super) fn check(
@@ -50,7 +48,7 @@ fn check_content(
     report: &mut SnapshotReport,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut listed = Listed::new();
+    let mut listed = Listed::for_items(content);
     for file in &content.metadata {
         match check_metadata(store, keyring, file, &mut listed) {
             Ok(signed) => report.metadata.push(signed),
@@ -64,15 +62,11 @@ fn check_content(
     report.items = items.len() - content.metadata.len().min(items.len());
     let metadata_held = problems.is_empty();
     for file in content.versions.values().flatten() {
-        let (sha256, size) = (file.digest.to_string(), Some(file.size));
-        match listed.get(file.path.as_str()) {
-            Some((found, size_listed))
-                if found.eq_ignore_ascii_case(&sha256) && *size_listed == size => {}
-            Some(_) => problems
-                .push(Problem::unlisted(file, "the signed metadata lists other content for it")),
+        match listed.check(file) {
+            Ok(()) => {}
             // Said once, of the file whose signature does not hold.
-            None if !metadata_held => {}
-            None => problems.push(Problem::unlisted(file, "no signed metadata lists it")),
+            Err(Unlisted::Unknown) if !metadata_held => {}
+            Err(unlisted) => problems.push(Problem::unlisted(file, &unlisted.to_string())),
         }
     }
     problems.dedup();
@@ -90,13 +84,7 @@ fn check_metadata(
     let verified = keyring.verify(&bytes).map_err(|error| crate::chain(&error))?;
     let document = Document::parse(&verified.plaintext).map_err(|error| crate::chain(&error))?;
     if let Document::Products(products) = &document {
-        for item in flatten(products) {
-            if let (Some(path), Some(sha256), Some(size)) =
-                (item.path(), item.get("sha256"), item.get("size"))
-            {
-                listed.insert(path.to_owned(), (sha256.into_owned(), parse_size(&size)));
-            }
-        }
+        listed.add(products);
     }
     Ok(SignedMetadata {
         path: file.path.clone(),

@@ -7,6 +7,7 @@
 
 mod chain;
 mod hash;
+mod listed;
 mod report;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::simplestreams::Digest;
 use crate::store::{SnapshotRef, Store, StoreError, Writer};
 
 pub use hash::is_whole;
+pub use listed::{Listed, Unlisted};
 pub use report::{Problem, ProblemKind, Removable, Report, SignedMetadata, SnapshotReport};
 
 /// What to check.

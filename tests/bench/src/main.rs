@@ -6,6 +6,7 @@
 //! ratios, never one absolute figure. `docs/performance.md` says how to read
 //! them.
 
+mod bundle;
 mod client;
 mod cold;
 mod figures;
@@ -58,6 +59,8 @@ enum Which {
     Serve,
     /// A large file over TLS, beside nginx
     Tls,
+    /// Export and import of 1 GB, beside tar and sha256sum
+    Bundle,
     /// Start on a snapshot of 10,000 items
     Start,
     /// 1,000 clients at once, beside nginx
@@ -101,6 +104,7 @@ fn run(cli: &Cli) -> Result<()> {
             Which::Memory => sync::memory(cli.scale * 2.0, &mut report)?,
             Which::Serve => serving::compare(cli.rounds, &mut report)?,
             Which::Tls => tls::compare(cli.rounds, &mut report)?,
+            Which::Bundle => bundle::compare(cli.rounds, cli.scale, &mut report)?,
             Which::Start => start::measure(cli.rounds, &mut report)?,
             Which::Many => many::measure(cli.rounds, &mut report)?,
             Which::Cold => cold::compare(cli.rounds, &mut report)?,

@@ -4,6 +4,8 @@
 //! - [`Mirror`], [`Running`], [`Run`]: the program before, while and after it runs.
 //! - [`Serving`]: the program as a server; [`http`]: a client that sees every byte.
 //! - [`Held`]: what a store held at one moment, and must still serve after a failure.
+//! - [`Registry`]: Debian's docker-registry; [`Proxy`]: what cuts connections to it.
+//! - [`read_tar`], [`write_tar`]: archives that are wrong on purpose.
 //! - [`Tmpfs`]: a small disk.
 #![allow(
     clippy::expect_used,
@@ -16,7 +18,10 @@
 mod held;
 pub mod http;
 mod program;
+mod proxy;
+mod registry;
 mod serving;
+mod tar;
 mod text;
 mod tmpfs;
 mod world;
@@ -24,8 +29,11 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use held::Held;
-pub use program::{Mirror, Run, Running};
+pub use program::{Mirror, Run, Running, binary};
+pub use proxy::Proxy;
+pub use registry::{PASSWORD, Registry, USER};
 pub use serving::Serving;
+pub use tar::{TarEntry, read_tar, tar_header, write_tar};
 pub use text::sha256;
 pub use tmpfs::Tmpfs;
 pub use world::{World, blobs_in, files_below};

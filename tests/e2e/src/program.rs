@@ -15,7 +15,8 @@ use serde_json::Value;
 use crate::{PATIENCE, text};
 
 /// The program: `MAAS_MIRROR_BIN` where it is set, or built beside the tests, once.
-fn binary() -> &'static Path {
+#[must_use]
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(given) = std::env::var_os("MAAS_MIRROR_BIN") {
@@ -71,11 +72,32 @@ impl Mirror {
         self
     }
 
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
     /// Sends what it prints to a disk that is full.
     #[must_use]
     pub fn to_full_disk(mut self) -> Self {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
         self.full_disk = Some(full);
+        self
+    }
+
+    /// Gives it something to read on stdin.
+    #[must_use]
+    pub fn stdin(mut self, from: impl Into<Stdio>) -> Self {
+        self.command.stdin(from);
+        self
+    }
+
+    /// Sends what it prints to a file.
+    #[must_use]
+    pub fn stdout_to(mut self, file: File) -> Self {
+        self.full_disk = Some(file);
         self
     }
 

@@ -191,6 +191,19 @@ impl World {
         self.mirror("verify").args(self.keyring_args())
     }
 
+    /// A run of `export` of the store, to a file in the folder of this value.
+    #[must_use]
+    pub fn export(&self, name: &str) -> Mirror {
+        self.mirror("export").args([self.dir().join(name)])
+    }
+
+    /// A run of `import` of files in the folder of this value, to a store at any place.
+    #[must_use]
+    pub fn import_to(&self, store: &Path, names: &[&str]) -> Mirror {
+        let bundles = names.iter().map(|name| self.dir().join(name));
+        self.at("import", store).args(self.keyring_args()).args(bundles)
+    }
+
     /// A run of `serve` on a free port.
     #[must_use]
     pub fn serve(&self) -> Mirror {

@@ -98,7 +98,7 @@ fn usage_errors() {
         (&["sync", "--grace=-1h"], "write a duration such as 6h"),
         (&["sync", "--max-versions", "0"], "neither a number from 1 nor 'all'"),
         (&["sync", "--parallel", "0"], "--parallel"),
-        (&["sync", "--upstream", "ftp://h/"], "only http:// and https:// are supported"),
+        (&["sync", "--upstream", "ftp://h/"], "only http://, https:// and oci:// are supported"),
         (&["sync", "--upstream", "http://h/streams/v1/index.json"], "is not signed"),
         (&["serve", "--once"], "--upstream"),
         (&["serve", "--listen", "nowhere"], "write ADDRESS:PORT"),

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod bundle;
 mod cli;
 mod disk;
 mod engine;
@@ -19,6 +20,9 @@ mod kill;
 mod lifecycle;
 mod pull;
 mod redirects;
+mod registry;
+mod registry_faults;
+mod registry_hostile;
 mod rollback;
 mod serve;
 mod serve_sync;
