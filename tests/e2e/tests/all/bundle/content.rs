@@ -57,7 +57,7 @@ impl Bundle {
 
     /// Changes the text of a blob, whatever its length becomes: the sizes that others list for it
     /// are made right as well.
-    pub(super) fn change_length(&mut self, digest: &str, change: impl FnOnce(&str) -> String) {
+    pub(super) fn change_length(&mut self, digest: &str, change: &dyn Fn(&str) -> String) {
         let name = format!("blobs/sha256/{digest}");
         let entry = self.0.iter_mut().find(|entry| entry.name == name).expect("blob");
         let old = format!("sha256:{digest}\",\"size\":{}", entry.bytes.len());
@@ -73,7 +73,7 @@ impl Bundle {
         });
         let user = user.expect("something that names it");
         match user.strip_prefix("blobs/sha256/") {
-            Some(user) => self.change_length(user, |text| text.replace(&old, &new_size)),
+            Some(user) => self.change_length(user, &|text| text.replace(&old, &new_size)),
             None => {
                 let entry = self.0.iter_mut().find(|entry| entry.name == user).expect("entry");
                 let text = std::str::from_utf8(&entry.bytes).expect("text");

@@ -193,7 +193,7 @@ fn parts_that_contradict_themselves() {
             let Some(digest) = bad.holding(from) else {
                 continue;
             };
-            bad.change_length(&digest, |text| text.replacen(from, to, 1));
+            bad.change_length(&digest, &|text| text.replacen(from, to, 1));
             fs::write(world.dir().join("bad.tar"), bad.tar()).expect("write");
             let run = world.import_to(&there, &["bad.tar"]).run().expect(4);
             assert!(run.stderr.contains("cannot import "), "{}", run.stderr);
