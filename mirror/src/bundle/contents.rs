@@ -156,10 +156,10 @@ fn read_manifests(
     let listed = Description::manifests_of(&index).map_err(wrong)?;
     let mut manifests = Vec::new();
     let mut unknown = 0;
-    let mut seen: BTreeMap<Digest, usize> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for (digest, size) in listed {
-        if let Some(bytes) = seen.get(&digest).and_then(|at| manifests.get(*at)).cloned() {
-            manifests.push(bytes);
+        // Named again it says nothing new, and would cost its size again.
+        if !seen.insert(digest) {
             continue;
         }
         let bytes = match part {
@@ -172,7 +172,6 @@ fn read_manifests(
             }
             _ => budget.sized(source, &digest, size, "a manifest of the snapshot")?,
         };
-        seen.insert(digest, manifests.len());
         manifests.push(bytes);
     }
     Ok((Description { index, manifests }, unknown))

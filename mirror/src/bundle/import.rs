@@ -18,7 +18,7 @@ use super::trust::Judge;
 use super::{Base, BundleError, Contents, Part, Piece, Progress, Source};
 use crate::signature::Keyring;
 use crate::simplestreams::Digest;
-use crate::store::{Collected, Content, Writer};
+use crate::store::{Collected, Content, Store, Writer};
 use crate::sync::Limits;
 use crate::total;
 
@@ -94,13 +94,32 @@ pub enum State {
     Lost,
 }
 
-/// Which parts of a bundle came.
+/// A bundle of which some parts came.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Pending {
-    set: Digest,
-    snapshot: Digest,
-    count: u32,
-    came: BTreeSet<u32>,
+pub struct Pending {
+    /// Names the bundle.
+    pub set: Digest,
+    /// The snapshot that it is of.
+    pub snapshot: Digest,
+    /// How many parts it has.
+    pub count: u32,
+    /// The parts that came.
+    pub came: BTreeSet<u32>,
+}
+
+impl Pending {
+    /// The bundles of which parts are still to come.
+    #[must_use]
+    pub fn of(store: &Store) -> Vec<Self> {
+        store.kept(PENDING).unwrap_or_default()
+    }
+
+    /// The parts that did not come yet.
+    #[must_use]
+    pub fn missing(&self) -> Vec<u32> {
+        // The count is as the part gave it, and limited there.
+        (1..=self.count).filter(|number| !self.came.contains(number)).collect()
+    }
 }
 
 impl Import<'_> {
@@ -157,7 +176,7 @@ impl Import<'_> {
     /// Notes a part that came. What the snapshot still waits for; `None` where
     /// it is whole.
     fn waits(&self, contents: &Contents) -> Result<Option<State>, BundleError> {
-        let mut pending: Vec<Pending> = self.writer.store().kept(PENDING).unwrap_or_default();
+        let mut pending = Pending::of(self.writer.store());
         let before = pending.len();
         let lacks = !self.lacking(contents).is_empty();
         let state = match &contents.part {
@@ -205,7 +224,7 @@ fn note(pending: &mut Vec<Pending>, part: &Part) -> State {
     let missing: Vec<u32> = match at.and_then(|at| pending.get_mut(at)) {
         Some(pending) => {
             pending.came.insert(number);
-            (1..=count).filter(|number| !pending.came.contains(number)).collect()
+            pending.missing()
         }
         None => Vec::new(),
     };

@@ -38,7 +38,7 @@ pub use error::BundleError;
 pub use export::{Exported, File, Items, StoreItems, export, temporaries};
 pub use fetch::UpstreamItems;
 pub use format::{Base, Part, Piece, Range};
-pub use import::{Import, Imported, Options, State};
+pub use import::{Import, Imported, Options, Pending, State};
 pub use inspect::{Summary, inspect};
 pub use output::Target;
 pub use plan::{Held, Plan};

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::args::StoreArgs;
 use super::failure::{Exit, Failure};
 use super::output::{Output, bytes, count};
+use crate::bundle::Pending;
 use crate::simplestreams::Digest;
 use crate::store::{Holder, LastSync, Outcome, Snapshot, SnapshotRef, Store, StoreError};
 use crate::total;
@@ -67,6 +68,7 @@ fn show_json(store: &Store, status: &Status, output: &Output) {
         "partials": status.partials,
         "partial_bytes": status.partial_bytes,
         "free_bytes": status.free,
+        "imports": Pending::of(store),
     }));
 }
 
@@ -112,6 +114,16 @@ fn show_text(store: &Store, status: &Status, output: &Output) {
     if status.partials > 0 {
         let partials = count(status.partials, "unfinished download");
         output.line(&format!("unfinished {partials}, {}", bytes(status.partial_bytes)));
+    }
+    for import in Pending::of(store) {
+        let missing: Vec<_> = import.missing().iter().map(ToString::to_string).collect();
+        output.line(&format!(
+            "import     {} of {} parts of bundle {} came; still to come: {}",
+            import.came.len(),
+            import.count,
+            import.set.short(),
+            missing.join(", "),
+        ));
     }
     if let Some(holder) = &status.holder {
         output.line(&format!("locked by  {holder}"));

@@ -55,14 +55,44 @@ impl Bundle {
         }
     }
 
-    /// The digest of the first blob whose text holds `part`.
-    pub(super) fn find(&self, part: &str) -> String {
+    /// Changes the text of a blob, whatever its length becomes: the sizes that others list for it
+    /// are made right as well.
+    pub(super) fn change_length(&mut self, digest: &str, change: &dyn Fn(&str) -> String) {
+        let name = format!("blobs/sha256/{digest}");
+        let entry = self.0.iter_mut().find(|entry| entry.name == name).expect("blob");
+        let old = format!("sha256:{digest}\",\"size\":{}", entry.bytes.len());
+        let text = change(std::str::from_utf8(&entry.bytes).expect("text"));
+        entry.bytes = text.into_bytes();
+        let new = sha256(&entry.bytes);
+        assert_ne!(new, digest, "nothing was changed");
+        entry.name = format!("blobs/sha256/{new}");
+        let new_size = format!("sha256:{new}\",\"size\":{}", entry.bytes.len());
+        let user = self.0.iter().find_map(|entry| {
+            let text = std::str::from_utf8(&entry.bytes).ok()?;
+            text.contains(&old).then(|| entry.name.clone())
+        });
+        let user = user.expect("something that names it");
+        match user.strip_prefix("blobs/sha256/") {
+            Some(user) => self.change_length(user, &|text| text.replace(&old, &new_size)),
+            None => {
+                let entry = self.0.iter_mut().find(|entry| entry.name == user).expect("entry");
+                let text = std::str::from_utf8(&entry.bytes).expect("text");
+                entry.bytes = text.replace(&old, &new_size).into_bytes();
+            }
+        }
+    }
+
+    /// The digest of the first blob whose text holds `part`, if there is one.
+    pub(super) fn holding(&self, part: &str) -> Option<String> {
         let found = self.0.iter().find(|entry| {
             entry.name.starts_with("blobs/")
                 && std::str::from_utf8(&entry.bytes).is_ok_and(|text| text.contains(part))
-        });
-        let found = found.unwrap_or_else(|| panic!("no blob with {part}"));
-        found.name.trim_start_matches("blobs/sha256/").to_owned()
+        })?;
+        Some(found.name.trim_start_matches("blobs/sha256/").to_owned())
+    }
+
+    pub(super) fn find(&self, part: &str) -> String {
+        self.holding(part).unwrap_or_else(|| panic!("no blob with {part}"))
     }
 
     fn replace(&mut self, from: &str, to: &str) {

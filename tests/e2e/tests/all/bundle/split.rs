@@ -54,6 +54,9 @@ fn parts_one_at_a_time_in_any_order() {
                 assert!(again.stdout.contains(": 0 B added"), "{}", again.stdout);
             }
             world.at("list", &there).run().expect(1);
+            let status = world.at("status", &there).run().expect(0);
+            let says = format!("import     {} of {} parts of bundle ", came + 1, names.len());
+            assert!(status.stdout.contains(&says), "{}", status.stdout);
         }
     }
     held.assert_stands_at(&world, &there);
@@ -163,6 +166,43 @@ fn a_range_of_wrong_content() {
     let run = world.import_to(&there, &wrong).run().expect(4);
     assert!(run.stderr.contains("is not what the signed metadata lists"), "{}", run.stderr);
     world.at("list", &there).run().expect(1);
+    let all: Vec<_> = names.iter().map(String::as_str).collect();
+    world.import_to(&there, &all).run().expect(0);
+    held.assert_stands_at(&world, &there);
+}
+
+/// What a part says of itself is not signed, so it is checked against what is.
+#[test]
+fn parts_that_contradict_themselves() {
+    let (world, held) = World::held();
+    let names = parts(&world, "x.tar", "150kB");
+    let text = |name: &str| fs::read(world.dir().join(name)).expect("part");
+    let there = world.dir().join("there");
+    let mut tried = 0;
+    for (from, to) in [
+        (r#""dev.maas-mirror.part":"1""#, r#""dev.maas-mirror.part":"9""#),
+        (r#""dev.maas-mirror.part":"1""#, r#""dev.maas-mirror.part":"0""#),
+        (r#""dev.maas-mirror.parts":""#, r#""dev.maas-mirror.partz":""#),
+        (r#""dev.maas-mirror.set":"sha256:"#, r#""dev.maas-mirror.set":"sha512:"#),
+        (r#""dev.maas-mirror.offset":""#, r#""dev.maas-mirror.offset":"-"#),
+        (r#""dev.maas-mirror.whole.size":""#, r#""dev.maas-mirror.whole.size":"9"#),
+        (r#""dev.maas-mirror.whole":"sha256:"#, r#""dev.maas-mirror.whole":"sha256:0"#),
+    ] {
+        for name in &names {
+            let mut bad = super::content::Bundle::of(e2e::read_tar(&text(name)));
+            let Some(digest) = bad.holding(from) else {
+                continue;
+            };
+            bad.change_length(&digest, &|text| text.replacen(from, to, 1));
+            fs::write(world.dir().join("bad.tar"), bad.tar()).expect("write");
+            let run = world.import_to(&there, &["bad.tar"]).run().expect(4);
+            assert!(run.stderr.contains("cannot import "), "{}", run.stderr);
+            assert!(e2e::blobs_in(&there).is_empty());
+            tried += 1;
+            break;
+        }
+    }
+    assert_eq!(tried, 7);
     let all: Vec<_> = names.iter().map(String::as_str).collect();
     world.import_to(&there, &all).run().expect(0);
     held.assert_stands_at(&world, &there);
