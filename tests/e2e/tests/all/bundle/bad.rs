@@ -311,3 +311,31 @@ fn an_export_that_is_interrupted() {
     let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("x.")), "{left:?}");
 }
+
+/// A disk that fills while a bundle is written: nothing of it is left.
+#[test]
+fn a_disk_that_fills_while_a_bundle_is_written() {
+    let Some(disk) = e2e::Tmpfs::mount("4m") else {
+        return;
+    };
+    let world = e2e::World::new();
+    let gate = fixtures::Gate::new();
+    let squashfs = "xenial/amd64/20210928/squashfs";
+    world.server.fault(fixtures::Fault::on(squashfs).hold_after(50_000, &gate));
+    let target = disk.path().join("x.tar");
+    let export = || {
+        let from = world.server.url();
+        world.mirror("export").args([&target]).args(["--from", &from]).args(world.keyring_args())
+    };
+    let running = export().spawn();
+    assert!(world.server.wait_for(squashfs, 1, e2e::PATIENCE));
+    let filler = disk.fill();
+    gate.open();
+    let run = running.wait().expect(1);
+    assert!(run.stderr.contains("hint: free some space"), "{}", run.stderr);
+    assert_eq!(e2e::files_below(disk.path()), std::slice::from_ref(&filler));
+    fs::remove_file(filler).expect("remove");
+    world.server.clear_faults();
+    export().run().expect(0);
+    world.verify().args([&target]).run().expect(0);
+}
