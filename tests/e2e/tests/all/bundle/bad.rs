@@ -238,6 +238,30 @@ fn a_damaged_store() {
     }
 }
 
+/// Whichever blob of the snapshot is damaged, or gone: items, signed files, manifests.
+#[test]
+fn whatever_is_damaged_in_the_store() {
+    let (world, old) = e2e::World::held();
+    for name in &old.blobs {
+        let blob = world.store().join("blobs/sha256").join(name);
+        let whole = fs::read(&blob).expect("blob");
+        let mut flipped = whole.clone();
+        flipped[0] ^= 1;
+        fs::write(&blob, &flipped).expect("write");
+        let code = world.export("x.tar").run().code;
+        // The empty config is known without being read.
+        assert_eq!(code, if whole == b"{}" { 0 } else { 4 }, "{name}");
+        fs::remove_file(&blob).expect("remove");
+        let run = world.export("x.tar").args(["--overwrite"]).run();
+        assert!([0, 1, 4].contains(&run.code), "{name}: {}", run.code);
+        assert_eq!(run.code == 0, whole == b"{}", "{name}");
+        fs::write(&blob, &whole).expect("write");
+        let _ = fs::remove_file(world.dir().join("x.tar"));
+    }
+    world.verify().run().expect(0);
+    world.export("x.tar").run().expect(0);
+}
+
 /// A pipe that is closed on the reader's side.
 #[test]
 fn a_reader_that_leaves() {
