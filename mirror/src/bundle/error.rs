@@ -153,6 +153,9 @@ pub enum BundleError {
     /// The target is there already.
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
+    /// The target is there, and is a device or a pipe.
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
     /// Another export writes to the same target.
     #[error("another process writes {}", .0.display())]
     Busy(PathBuf),
@@ -235,13 +238,16 @@ impl BundleError {
             | Self::Order
             | Self::MissingBase { .. }
             | Self::Exists(_)
+            | Self::NotAFile(_)
             | Self::Space { .. }
             | Self::FileSize { .. }
             | Self::SmallParts { .. }
             | Self::ManyParts { .. } => Kind::Refused,
             Self::Metadata { source, .. } if !source.is_verification() => Kind::Other,
             Self::Archive(ArchiveError::Io(_)) => Kind::Other,
-            Self::Archive(_)
+            // What was read of the store is what would have been exported.
+            Self::Store(StoreError::Damaged { .. })
+            | Self::Archive(_)
             | Self::Description { .. }
             | Self::Contradiction(_)
             | Self::TooLarge { .. }
