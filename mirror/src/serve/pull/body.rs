@@ -277,6 +277,20 @@ mod tests {
         assert_eq!(drain(&mut late).await, (vec![1], Some(Ok(()))));
     }
 
+    /// Clients that take nothing, and more of them than memory allows for.
+    #[tokio::test]
+    async fn pieces_shrink_while_much_is_held() {
+        let scene = Scene::new();
+        scene.started(1, SIZE);
+        let mut held = Vec::new();
+        for _ in 0..200 {
+            let mut body = Arriving::new(Arc::clone(&scene.pull)).body(0..SIZE, true);
+            let next = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+            held.push(next.expect("a frame").expect("bytes").into_data().expect("data"));
+        }
+        assert!(held.last().is_some_and(|last| (1..=16 * 1024).contains(&last.len())));
+    }
+
     #[tokio::test]
     async fn a_failure_cuts() {
         let scene = Scene::new();
