@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fixtures::{SigningKey, Stream, StreamSpec};
 use maas_mirror::signature::Keyring;
 use maas_mirror::simplestreams::{Digest, Document, RelPath, Selection, select};
-use maas_mirror::store::{Content, FileRef, Store, VersionKey, Writer};
+use maas_mirror::store::{Claim, Content, FileRef, Store, VersionKey, Writer};
 use maas_mirror::verify::{Options, Problem, ProblemKind, Report, repair, verify};
 use tempfile::TempDir;
 
@@ -342,6 +342,26 @@ fn repair_moves_damaged_blobs_away_and_the_next_put_mends() {
 
     writer.put_all([good.as_slice()]).unwrap();
     assert_eq!(mirror.problem(FULL).blob, Some(kernel.digest));
+}
+
+/// A server pulls without the lock that a repair holds: what it mended since the report stays.
+#[test]
+fn repair_leaves_what_was_pulled_since_the_report() {
+    let mirror = Mirror::new();
+    let FileRef { digest, size, .. } = mirror.file(SQUASHFS).clone();
+    let good = fs::read(mirror.blob(SQUASHFS)).unwrap();
+    fs::write(mirror.blob(SQUASHFS), &good[1..]).unwrap();
+
+    let writer = mirror.store.writer("test").unwrap();
+    let report = mirror.verify(FULL);
+    let Claim::Ours(mut pull) = mirror.store.claim(digest, size).unwrap() else {
+        panic!("a short blob counts as held")
+    };
+    assert_eq!(repair(&writer, &report).unwrap(), 0, "it is being written");
+    pull.write(&good).unwrap();
+    pull.finish().unwrap();
+    assert_eq!(repair(&writer, &report).unwrap(), 0, "it is good now");
+    assert!(mirror.verify(FULL).intact);
 }
 
 #[test]

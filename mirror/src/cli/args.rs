@@ -197,21 +197,14 @@ pub(super) struct ServeArgs {
     /// Mirror from here, at start and then on a schedule
     #[arg(long, value_name = "URL")]
     pub(super) upstream: Option<Address>,
-    /// Mirror again this long after the last time
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "6h",
-        value_parser = duration,
-        requires = "upstream",
-        conflicts_with = "once"
-    )]
-    pub(super) every: Duration,
+    /// Mirror again this long after the last time [default: 6h]
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "once")]
+    pub(super) every: Option<Duration>,
     /// Mirror once and never again: a point-in-time mirror
-    #[arg(long, requires = "upstream")]
+    #[arg(long)]
     pub(super) once: bool,
     /// Fetch what is listed and not held when it is first asked for, and keep it
-    #[arg(long, requires = "upstream")]
+    #[arg(long)]
     pub(super) pull_through: bool,
     #[command(flatten)]
     pub(super) keyring: KeyringArgs,

@@ -15,12 +15,16 @@ use crate::serve::{Catalogs, Options, ServeError, Server, Source, TlsFiles};
 use crate::store::{Store, StoreError};
 use crate::sync::{Event, Kind, Observer, Sync, SyncError};
 
+/// The pause between syncs, where `--every` names no other.
+const EVERY: Duration = Duration::from_secs(6 * 3600);
+
 /// The pause after a sync that failed; it doubles up to `--every`.
 const RETRY: Duration = Duration::from_secs(30);
 
 pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let doing = || format!("cannot serve {}", args.store.store.display());
     let tls = tls_files(args)?;
+    needs_upstream(args)?;
     let syncing = match &args.upstream {
         Some(address) => Some(sync::build(address, &args.keyring, &args.fetch, &args.selection)?),
         None => None,
@@ -68,7 +72,7 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
                 sync,
                 store,
                 catalogs: server.catalogs(),
-                every: (!args.once).then_some(args.every),
+                every: (!args.once).then(|| args.every.unwrap_or(EVERY)),
             };
             tokio::spawn(schedule.run())
         });
@@ -102,6 +106,24 @@ fn tls_files(args: &ServeArgs) -> Result<Option<TlsFiles>, Failure> {
         (None, None) => Ok(None),
         (Some(_), None) => missing("--tls-cert", "--tls-key"),
         (None, Some(_)) => missing("--tls-key", "--tls-cert"),
+    }
+}
+
+/// By hand for the same reason: the upstream may be in the configuration file.
+fn needs_upstream(args: &ServeArgs) -> Result<(), Failure> {
+    let given = [
+        ("--once", args.once),
+        ("--every", args.every.is_some()),
+        ("--pull-through", args.pull_through),
+    ];
+    match given.iter().find(|(_, given)| *given && args.upstream.is_none()) {
+        None => Ok(()),
+        Some((option, _)) => {
+            let reason = format!("{option} is given without --upstream");
+            Err(Failure::message("there is nothing to fetch from", reason)
+                .hint("name one with --upstream URL")
+                .exit(Exit::Usage))
+        }
     }
 }
 

@@ -29,6 +29,9 @@ const WRITE_BUFFER: usize = 64 * 1024;
 /// descriptors, most likely): others will end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a thread may take to see that it is to end, after the drain.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
 /// Serves on `listener` until `shutdown` ends, then drains.
 pub(super) async fn serve(
     listener: TcpListener,
@@ -155,7 +158,7 @@ impl Connections {
             let seconds = limit.as_secs();
             tracing::warn!(seconds, "some responses did not end in time and are cut");
         }
-        self.workers.end().await;
+        self.workers.end(LAST_LOOK).await;
     }
 }
 

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -64,13 +65,18 @@ impl Workers {
         });
     }
 
-    /// Cuts the connections that there are and waits for the threads.
-    pub(super) async fn end(self) {
+    /// Cuts the connections that there are and waits for the threads, for
+    /// `limit` at the most.
+    pub(super) async fn end(self, limit: Duration) {
         let threads = self.0.into_iter().map(|worker| worker.thread).collect::<Vec<_>>();
-        // They stop as soon as they look, and nothing blocks them.
+        // They stop as soon as they look. Nothing should block them, but a
+        // network file system that is gone does, in `stat` and `sendfile`.
         let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
-        if let Err(error) = tokio::task::spawn_blocking(join).await {
-            tracing::error!(%error, "a thread did not end");
+        let joined = tokio::task::spawn_blocking(join);
+        match tokio::time::timeout(limit, joined).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "a thread did not end"),
+            Err(_) => tracing::error!("a thread waits for the store's disk and is left behind"),
         }
     }
 }
@@ -115,7 +121,7 @@ mod tests {
         for thread in &threads {
             assert_eq!(threads.iter().filter(|other| *other == thread).count(), 2);
         }
-        workers.end().await;
+        workers.end(Duration::from_secs(60)).await;
         // Each held a sender until it was cut.
         assert_eq!(all.recv().await, None);
     }
@@ -130,6 +136,21 @@ mod tests {
         while load() > 0 {
             tokio::task::yield_now().await;
         }
-        workers.end().await;
+        workers.end(Duration::from_secs(60)).await;
+    }
+
+    /// As by a network file system that is gone.
+    #[tokio::test]
+    async fn a_thread_that_is_blocked_is_left_behind() {
+        let workers = Workers::start().expect("threads");
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (begun, waited) = oneshot::channel();
+        workers.spawn(|| async move {
+            begun.send(()).expect("the test waits");
+            let _ = held.recv();
+        });
+        waited.await.expect("it ran");
+        workers.end(Duration::from_millis(10)).await;
+        assert!(release.send(()).is_ok(), "it waits still");
     }
 }

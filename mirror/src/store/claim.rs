@@ -19,7 +19,7 @@
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{PartialBlob, Store, StoreError, Writer, files};
 use crate::simplestreams::Digest;
@@ -49,7 +49,6 @@ impl Store {
         if self.has_blob(&digest, size) {
             return Ok(Claim::Held);
         }
-        files::create_dir(&self.private("partial"))?;
         let Some(blob) = self.take(digest, size)? else { return Ok(Claim::Busy) };
         // Its last writer may have finished between our look and our lock.
         if self.has_blob(&digest, size) {
@@ -69,6 +68,14 @@ impl Store {
 
     /// The unfinished file of `digest`, locked; `None` where another has it.
     fn take(&self, digest: Digest, size: u64) -> Result<Option<PartialBlob>, StoreError> {
+        let Some((file, path)) = self.lock_partial(&digest)? else { return Ok(None) };
+        PartialBlob::new(self, file, path, digest, size).map(Some)
+    }
+
+    /// The unfinished file of `digest`, made where there is none, and its
+    /// name; `None` where another has the lock on it.
+    fn lock_partial(&self, digest: &Digest) -> Result<Option<(File, PathBuf)>, StoreError> {
+        files::create_dir(&self.private("partial"))?;
         let path = self.private("partial").join(digest.to_string());
         let failed = |source| StoreError::io("write", &path, source);
         for _ in 0..TRIES {
@@ -79,7 +86,7 @@ impl Store {
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
             if is_named(&file, &path).map_err(failed)? {
-                return PartialBlob::new(self, file, path, digest, size).map(Some);
+                return Ok(Some((file, path)));
             }
         }
         Ok(None)
@@ -94,7 +101,35 @@ impl Store {
     }
 }
 
+/// While it lives nobody gives a blob its name: see [`Writer::hold_off`].
+#[derive(Debug)]
+pub struct HeldOff {
+    file: File,
+    path: PathBuf,
+}
+
+impl Drop for HeldOff {
+    fn drop(&mut self) {
+        // What was made for the lock alone goes; a download cut short stays.
+        if self.file.metadata().is_ok_and(|meta| meta.len() == 0) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
 impl Writer {
+    /// Keeps pulls, which need no lock of the store, from putting the blob of
+    /// `digest` in its place, so that what is found there now can be judged
+    /// and moved.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] where one writes it now, or an I/O error.
+    pub fn hold_off(&self, digest: &Digest) -> Result<HeldOff, StoreError> {
+        let locked = self.store.lock_partial(digest)?;
+        let (file, path) = locked.ok_or(StoreError::Busy(*digest))?;
+        Ok(HeldOff { file, path })
+    }
+
     /// Starts the blob of `digest`, or takes up what an earlier run left of
     /// it, which is read and hashed again; also where the blob is held.
     ///

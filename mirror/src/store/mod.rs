@@ -44,7 +44,7 @@ use std::time::Duration;
 
 pub use assembly::Assembly;
 pub use blob::{BlobError, PartialBlob};
-pub use claim::Claim;
+pub use claim::{Claim, HeldOff};
 pub use collect::{Collected, PruneOptions};
 pub use error::StoreError;
 pub use files::open_regular;

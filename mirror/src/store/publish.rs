@@ -53,7 +53,12 @@ impl Writer {
             self.put_listing(digest, content)?;
             return Ok(Published { digest, changed: false });
         }
-        self.check_held(content)?;
+        // A join adds to what is current already, and looks at what it adds: a
+        // hole there (a damaged blob that was moved away) is no reason to keep
+        // other items out until a sync mends it.
+        if matches!(replaced, Replaced::Listed) {
+            self.check_held(content)?;
+        }
         self.put_all(encoded.blobs())?;
         files::sync_dir(&self.store.root.join("blobs/sha256"))?;
         self.remember(content)?;

@@ -69,9 +69,21 @@ pub(super) fn faults(
 ///
 /// # Errors
 /// It cannot be read.
-pub fn is_whole(store: &Store, digest: &Digest) -> io::Result<bool> {
+pub(super) fn is_whole(store: &Store, digest: &Digest) -> io::Result<bool> {
     let mut buffer = vec![0; CHUNK];
     Ok(digest_of(store, digest, &mut buffer, |_| {})? == *digest)
+}
+
+/// Whether an error of reading a blob is the blob's: its kind or length, or
+/// what the disk says. Others (no descriptor left, no permission, not there)
+/// say nothing of what it holds.
+#[must_use]
+pub fn is_of_blob(error: &io::Error) -> bool {
+    let of_disk = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+    let of_file =
+        [io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+    // A system call that was refused as such says EINVAL.
+    of_disk || (error.raw_os_error().is_none() && of_file.contains(&error.kind()))
 }
 
 fn digest_of(

@@ -11,6 +11,8 @@ mod listed;
 mod report;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use hash::Fault;
 
@@ -18,7 +20,7 @@ use crate::signature::Keyring;
 use crate::simplestreams::Digest;
 use crate::store::{SnapshotRef, Store, StoreError, Writer};
 
-pub use hash::is_whole;
+pub use hash::is_of_blob;
 pub use listed::{Listed, Unlisted};
 pub use report::{Problem, ProblemKind, Removable, Report, SignedMetadata, SnapshotReport};
 
@@ -132,6 +134,7 @@ fn look(
 /// Moves every damaged blob that `report` names out of the way, so that
 /// nothing serves it and the next sync fetches it again; snapshots that were
 /// replaced and cannot be read are forgotten. Returns how many blobs moved.
+/// What was mended since the report was made stays.
 ///
 /// # Errors
 /// An I/O error.
@@ -142,10 +145,37 @@ pub fn repair(writer: &Writer, report: &Report) -> Result<usize, StoreError> {
     }
     let mut moved = 0;
     for digest in report.problems.iter().filter_map(|problem| problem.blob) {
-        if writer.store().blob_path(&digest).exists() {
-            writer.quarantine(&digest)?;
-            moved += 1;
+        match set_aside(writer, &digest) {
+            Ok(Some(_)) => moved += 1,
+            // One that is being written is about to be replaced.
+            Ok(None) | Err(StoreError::Busy(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(moved)
+}
+
+/// Moves a blob to quarantine, where it is damaged now; returns where to.
+/// Looks again, and lets nobody write it meanwhile: a server may have pulled
+/// it anew, beside the lock of the store, since it was found damaged. Blocks
+/// for as long as it takes to read it.
+///
+/// # Errors
+/// [`StoreError::Busy`] where somebody writes it now, or an I/O error.
+pub fn set_aside(writer: &Writer, digest: &Digest) -> Result<Option<PathBuf>, StoreError> {
+    let path = writer.store().blob_path(digest);
+    // Whatever stands there: a link that leads nowhere is no blob either.
+    if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let _held_off = writer.hold_off(digest)?;
+    match hash::is_whole(writer.store(), digest) {
+        Ok(true) => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) if !is_of_blob(&source) => {
+            return Err(StoreError::Io { doing: "read", path, source });
+        }
+        Ok(false) | Err(_) => {}
+    }
+    writer.quarantine(digest).map(Some)
 }

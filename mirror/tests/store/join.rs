@@ -53,6 +53,23 @@ fn the_same_content_gives_the_same_snapshot_as_a_publish() {
     assert!(matches!(joined, Joining::Done(before) if before.digest == published.digest));
 }
 
+/// A damaged blob that was moved away keeps no other item out; the hole stays one until a sync
+/// mends it.
+#[test]
+fn a_hole_in_the_current_snapshot_keeps_nothing_out() {
+    let (test, one) = with_blob("kernel");
+    let hole = test.store.load(&one).unwrap().content.files().next().unwrap().clone();
+    test.writer().quarantine(&hole.digest).unwrap();
+    let joined = test.writer().join(&one, &[item("one/kernel", "kernel")], hour(1)).unwrap();
+    assert!(matches!(joined, Joining::Done(published) if published.changed));
+    let current = test.current().content;
+    assert!(current.by_path().contains_key(&RelPath::new("one/kernel").unwrap()));
+    assert!(current.by_path().contains_key(&hole.path));
+    // A publish still says what is missing.
+    let error = test.writer().publish(&Made::stream("one").content, hour(2));
+    assert!(matches!(error, Err(StoreError::Damaged { .. })), "{error:?}");
+}
+
 #[test]
 fn hundreds_of_joins_leave_one_snapshot() {
     let (test, _) = with_blob("x");

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use bytes::Bytes;
 use memmap2::Mmap;
 
-use super::damage::{Damage, is_of_blob};
+use super::damage::Damage;
 use super::warm::{Warmth, seconds};
 use crate::simplestreams::Digest;
 use crate::store::{Store, open_regular};
+use crate::verify::is_of_blob;
 
 /// Blobs up to this size are sent from memory, head and body in one write.
 const SMALL: u64 = 32 * 1024;

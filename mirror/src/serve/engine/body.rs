@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::blob::Blob;
-use super::damage::is_of_blob;
 use super::inflight::InFlight;
 use super::warm::CHUNK;
+use crate::verify::is_of_blob;
 
 /// Warm bytes given to hyper at a time.
 const PIECE: u64 = 8 * CHUNK;

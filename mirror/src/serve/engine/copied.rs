@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use super::blob::Blob;
 use super::body::COLD_READS;
 use super::warm::CHUNK;
+use crate::verify::is_of_blob;
 
 /// Bytes read at a time while memory allows: four TLS records, which are read,
 /// encrypted and sent while they are in the processor's cache.
@@ -55,7 +56,7 @@ pub(in crate::serve) fn piece() -> usize {
 
 /// A buffer that counts as held, and is used again.
 #[derive(Debug)]
-struct Buffer {
+pub(in crate::serve) struct Buffer {
     bytes: Box<[u8]>,
     filled: usize,
 }
@@ -70,16 +71,22 @@ impl Buffer {
     }
 
     /// For a read of at most `length`: the size that memory allows now.
-    fn for_read(length: u64) -> Self {
+    pub(in crate::serve) fn for_read(length: u64) -> Self {
         let size = piece();
         let short = usize::try_from(length).unwrap_or(size) <= SMALL;
         Self::new(if short { SMALL } else { size })
     }
 
     /// The first bytes of it, `length` at the most.
-    fn space(&mut self, length: u64) -> &mut [u8] {
+    pub(in crate::serve) fn space(&mut self, length: u64) -> &mut [u8] {
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.bytes.len());
         self.bytes.get_mut(..length).unwrap_or_default()
+    }
+
+    /// What was read into its first `filled` bytes.
+    pub(in crate::serve) fn into_bytes(mut self, filled: usize) -> Bytes {
+        self.filled = filled;
+        Bytes::from_owner(self)
     }
 }
 
@@ -135,9 +142,13 @@ impl CopiedBody {
 
     /// The blob cannot be read, or ends too early: the connection is cut.
     fn damaged(&self, error: io::Error) -> io::Error {
-        self.blob.set_damaged();
-        let (blob, offset) = (self.blob.digest(), self.range.start);
-        tracing::error!(%blob, offset, %error, "a blob cannot be read");
+        // Told once, not by each client.
+        if is_of_blob(&error)
+            && let Some(damaged_blobs) = self.blob.set_damaged()
+        {
+            let (blob, offset) = (self.blob.digest(), self.range.start);
+            tracing::error!(%blob, offset, %error, damaged_blobs, "a blob cannot be read");
+        }
         error
     }
 }

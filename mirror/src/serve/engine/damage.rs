@@ -2,7 +2,6 @@
 //! so that the next sync fetches them again.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -35,13 +34,6 @@ struct State {
     /// Those of them that nobody has looked after yet.
     waiting: Vec<Digest>,
     count: u64,
-}
-
-/// What became of a blob that was to be moved.
-enum Outcome {
-    Moved(PathBuf),
-    /// It is whole, or not there: somebody mended it or moved it before us.
-    Nothing,
 }
 
 impl Damage {
@@ -85,15 +77,6 @@ impl Damage {
     }
 }
 
-/// Whether an error of reading a blob is the blob's: its length, or what the
-/// disk says. Others (no descriptor left, no permission, not there) say nothing
-/// of what it holds.
-pub(super) fn is_of_blob(error: &io::Error) -> bool {
-    let of_disk = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
-    let of_length = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
-    of_disk || of_length.contains(&error.kind())
-}
-
 /// Moves a blob to quarantine. While a sync has the store's lock that is tried
 /// again; nothing is served of the blob meanwhile.
 async fn move_away(store: &Store, blob: Digest) {
@@ -102,15 +85,20 @@ async fn move_away(store: &Store, blob: Digest) {
         let (there, digest) = (store.clone(), blob);
         let quarantined = tokio::task::spawn_blocking(move || quarantine(&there, &digest)).await;
         match quarantined {
-            Ok(Ok(Outcome::Moved(to))) => {
+            Ok(Ok(Some(to))) => {
                 let to = to.display();
                 tracing::warn!(%blob, %to, "a damaged blob was moved away; the next sync fetches it");
             }
-            Ok(Ok(Outcome::Nothing)) => tracing::info!(%blob, "a damaged blob was mended or moved"),
+            // It is whole, or not there: somebody mended it or moved it.
+            Ok(Ok(None)) => tracing::info!(%blob, "a damaged blob was mended or moved"),
             Ok(Err(StoreError::Locked { .. })) if Instant::now() < end => {
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 continue;
+            }
+            // Whoever writes it puts it in the place of the damaged one.
+            Ok(Err(StoreError::Busy(_))) => {
+                tracing::info!(%blob, "a damaged blob is being fetched anew");
             }
             Ok(Err(error)) => {
                 let reason = crate::chain(&error);
@@ -122,24 +110,17 @@ async fn move_away(store: &Store, blob: Digest) {
     }
 }
 
-/// Looks again under the lock, so that no good blob is moved: a sync may have
-/// mended it since it was found.
-fn quarantine(store: &Store, digest: &Digest) -> Result<Outcome, StoreError> {
-    let writer = store.writer("maas-mirror serve")?;
-    match verify::is_whole(store, digest) {
-        Ok(true) => return Ok(Outcome::Nothing),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Nothing),
-        Err(source) if !is_of_blob(&source) => {
-            return Err(StoreError::Io { doing: "read", path: store.blob_path(digest), source });
-        }
-        Ok(false) | Err(_) => {}
-    }
-    writer.quarantine(digest).map(Outcome::Moved)
+/// Looks again under the lock, so that no good blob is moved: a sync or a pull
+/// may have mended it since it was found.
+fn quarantine(store: &Store, digest: &Digest) -> Result<Option<PathBuf>, StoreError> {
+    verify::set_aside(&store.writer("maas-mirror serve")?, digest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Claim;
+    use crate::verify::is_of_blob;
 
     fn store_with(content: &[u8]) -> (tempfile::TempDir, Store, Digest) {
         let folder = tempfile::tempdir().expect("folder");
@@ -162,14 +143,14 @@ mod tests {
     #[test]
     fn a_good_blob_stays() {
         let (_folder, store, digest) = store_with(b"what it should hold");
-        assert!(matches!(quarantine(&store, &digest), Ok(Outcome::Nothing)));
+        assert!(matches!(quarantine(&store, &digest), Ok(None)));
         assert!(store.blob_path(&digest).exists());
     }
 
     #[test]
     fn a_blob_that_is_gone_is_no_error() {
         let (_folder, store, _) = store_with(b"");
-        assert!(matches!(quarantine(&store, &Digest::of(b"other")), Ok(Outcome::Nothing)));
+        assert!(matches!(quarantine(&store, &Digest::of(b"other")), Ok(None)));
     }
 
     /// While another writes it waits, and then it moves.
@@ -194,6 +175,24 @@ mod tests {
         }
         let quarantined = store.root().join(".maas-mirror/quarantine").join(digest.to_string());
         assert_eq!(std::fs::read(quarantined).expect("kept"), b"what it");
+    }
+
+    /// A pull, which needs no lock of the store, mends it: what is good then
+    /// stays, and no trace of the lock on it.
+    #[test]
+    fn a_blob_that_is_pulled_meanwhile_stays() {
+        let (_folder, store, digest) = store_with(b"what it");
+        let good = b"what it should hold";
+        let Claim::Ours(mut pulled) = store.claim(digest, good.len() as u64).expect("claim") else {
+            unreachable!("a short blob is not held")
+        };
+        assert!(matches!(quarantine(&store, &digest), Err(StoreError::Busy(_))));
+        pulled.write(good).expect("write");
+        pulled.finish().expect("finish");
+        assert!(matches!(quarantine(&store, &digest), Ok(None)));
+        assert_eq!(std::fs::read(store.blob_path(&digest)).expect("blob"), good);
+        let partial = store.root().join(".maas-mirror/partial");
+        assert_eq!(std::fs::read_dir(partial).expect("folder").count(), 0);
     }
 
     #[test]

@@ -15,9 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::item::Progress;
 use super::{HELD_BACK, Pull};
-
-/// Bytes given to hyper at a time.
-const PIECE: u64 = 64 * 1024;
+use crate::serve::engine::copied::Buffer;
 
 /// Reads at a time that wait for the disk. What has just been written is in
 /// the page cache; a client that is slow, or a file system that cannot tell,
@@ -99,12 +97,13 @@ impl Reader {
             let Some(file) = now.file else {
                 return Err(io::Error::other("what arrives cannot be read"));
             };
-            let length = (ready - self.range.start).min(PIECE);
-            let bytes = read(&file, self.range.start, length).await?;
-            // What was read meanwhile may be of another pass.
+            let bytes = read(&file, self.range.start, ready - self.range.start).await;
+            // What was read meanwhile may be of another pass, or have gone
+            // with this one.
             if self.progress.borrow().pass != now.pass {
                 continue;
             }
+            let bytes = bytes?;
             if *self.sent_of.get_or_init(|| now.pass) != now.pass {
                 continue;
             }
@@ -126,10 +125,11 @@ impl Reader {
 }
 
 /// Reads up to `length` bytes: what the page cache has at once, the rest on a
-/// thread that may wait.
+/// thread that may wait. No more than memory allows now: clients that take
+/// nothing hold it, and on HTTP/2 each of them many times.
 async fn read(file: &Arc<File>, offset: u64, length: u64) -> io::Result<Bytes> {
-    let mut buffer = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    let mut slices = [IoSliceMut::new(&mut buffer)];
+    let mut buffer = Buffer::for_read(length);
+    let mut slices = [IoSliceMut::new(buffer.space(length))];
     let read = rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT);
     let read = match read {
         Ok(read) if read > 0 => read,
@@ -138,7 +138,7 @@ async fn read(file: &Arc<File>, offset: u64, length: u64) -> io::Result<Bytes> {
             let file = Arc::clone(file);
             let cold = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
-                let read = file.read_at(&mut buffer, offset)?;
+                let read = file.read_at(buffer.space(length), offset)?;
                 Ok::<_, io::Error>((buffer, read))
             });
             let read;
@@ -149,8 +149,7 @@ async fn read(file: &Arc<File>, offset: u64, length: u64) -> io::Result<Bytes> {
     if read == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file was cut short"));
     }
-    buffer.truncate(read);
-    Ok(buffer.into())
+    Ok(buffer.into_bytes(read))
 }
 
 impl Body for ArrivingBody {
@@ -276,6 +275,20 @@ mod tests {
         let mut late = Arriving::new(Arc::clone(&scene.pull)).body(0..1, true);
         scene.pull.end(Err(PullError::Space));
         assert_eq!(drain(&mut late).await, (vec![1], Some(Ok(()))));
+    }
+
+    /// Clients that take nothing, and more of them than memory allows for.
+    #[tokio::test]
+    async fn pieces_shrink_while_much_is_held() {
+        let scene = Scene::new();
+        scene.started(1, SIZE);
+        let mut held = Vec::new();
+        for _ in 0..200 {
+            let mut body = Arriving::new(Arc::clone(&scene.pull)).body(0..SIZE, true);
+            let next = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+            held.push(next.expect("a frame").expect("bytes").into_data().expect("data"));
+        }
+        assert!(held.last().is_some_and(|last| (1..=16 * 1024).contains(&last.len())));
     }
 
     #[tokio::test]

@@ -103,7 +103,7 @@ fn usage_errors() {
         (&["serve", "--once"], "--upstream"),
         (&["serve", "--listen", "nowhere"], "write ADDRESS:PORT"),
         (&["serve", "--upstream", "http://h/", "--once", "--every", "1h"], "cannot be used with"),
-        (&["serve", "--every", "1h"], "--upstream <URL>"),
+        (&["serve", "--every", "1h"], "--every is given without --upstream"),
         (&["sync", "arch~(("], "Opening parenthesis"),
         (&["status", "-o", "yaml"], "possible values: text, json"),
         (&["completions", "tcsh"], "possible values"),

@@ -282,6 +282,19 @@ fn without_it_a_listed_path_says_so() {
     assert!(run.stderr.contains("--upstream"), "{}", run.stderr);
 }
 
+#[test]
+fn the_upstream_may_be_in_the_file() {
+    let (world, bytes) = world();
+    let config = world.dir().join("config.toml");
+    let text = format!("[serve]\nupstream = \"{}\"\n", world.server.url());
+    std::fs::write(&config, text).expect("write");
+    let serve = world.serve().args([std::path::Path::new("--config"), &config]);
+    let serve = serve.args(world.keyring_args());
+    let serving = Serving::ready(serve.args(["--pull-through", "--every", "1h", "ftype=manifest"]));
+    assert!(serving.get(URL).body == bytes);
+    serving.stop();
+}
+
 /// Nothing is kept, nobody gets a complete response, and the next request tries again.
 #[track_caller]
 fn is_cut(fault: Fault, status: u16) {
