@@ -153,6 +153,12 @@ pub enum BundleError {
     /// The target is there already.
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
+    /// The folder of a tree holds files that no tree is.
+    #[error("{} is not empty, and no earlier export of a tree is in it", .0.display())]
+    NotATree(PathBuf),
+    /// The target is a store, which has locks, a history and readers of its own.
+    #[error("{} is a store", .0.display())]
+    IsAStore(PathBuf),
     /// Another export writes to the same target.
     #[error("another process writes {}", .0.display())]
     Busy(PathBuf),
@@ -225,7 +231,9 @@ impl BundleError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Store(StoreError::Locked { .. }) | Self::Busy(_) => Kind::Locked,
+            Self::Store(StoreError::Locked { .. } | StoreError::Busy(_)) | Self::Busy(_) => {
+                Kind::Locked
+            }
             Self::Store(
                 StoreError::ReadOnly { .. }
                 | StoreError::NewerFormat { .. }
@@ -235,6 +243,8 @@ impl BundleError {
             | Self::Order
             | Self::MissingBase { .. }
             | Self::Exists(_)
+            | Self::NotATree(_)
+            | Self::IsAStore(_)
             | Self::Space { .. }
             | Self::FileSize { .. }
             | Self::SmallParts { .. }

@@ -311,6 +311,10 @@ fn check(
         Target::Stdout => return Ok(()),
         Target::File(path) => folder_of(path),
         Target::Folder(path) => {
+            // Also with `overwrite`: its list of snapshots would be lost.
+            if Store::is_at(path) {
+                return Err(BundleError::IsAStore(path.clone()));
+            }
             if path.join("index.json").exists() && !overwrite {
                 return Err(BundleError::Exists(path.clone()));
             }
