@@ -309,12 +309,12 @@ fn what_is_there_is_not_written_over() {
 #[test]
 fn a_store_is_no_place_for_an_export() {
     let (world, held) = World::held();
-    let before = std::fs::read(world.store().join("index.json")).expect("index");
+    let before = fs::read(world.store().join("index.json")).expect("index");
     let store = world.store();
     for to in [store.clone(), store.join("")] {
         let run = world.mirror("export").args([to.as_os_str(), "--overwrite".as_ref()]).run();
         run.failed(5, "export-to-a-store");
     }
-    assert_eq!(std::fs::read(store.join("index.json")).expect("index"), before);
+    assert_eq!(fs::read(store.join("index.json")).expect("index"), before);
     held.assert_stands_at(&world, &store);
 }
