@@ -153,6 +153,9 @@ pub enum BundleError {
     /// The target is there already.
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
+    /// The target is there, and is a device or a pipe.
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
     /// The folder of a tree holds files that no tree is.
     #[error("{} is not empty, and no earlier export of a tree is in it", .0.display())]
     NotATree(PathBuf),
@@ -243,6 +246,7 @@ impl BundleError {
             | Self::Order
             | Self::MissingBase { .. }
             | Self::Exists(_)
+            | Self::NotAFile(_)
             | Self::NotATree(_)
             | Self::IsAStore(_)
             | Self::Space { .. }
@@ -251,7 +255,9 @@ impl BundleError {
             | Self::ManyParts { .. } => Kind::Refused,
             Self::Metadata { source, .. } if !source.is_verification() => Kind::Other,
             Self::Archive(ArchiveError::Io(_)) => Kind::Other,
-            Self::Archive(_)
+            // What was read of the store is what would have been exported.
+            Self::Store(StoreError::Damaged { .. })
+            | Self::Archive(_)
             | Self::Description { .. }
             | Self::Contradiction(_)
             | Self::TooLarge { .. }

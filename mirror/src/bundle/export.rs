@@ -330,6 +330,11 @@ fn check(
     if let Some(there) = names.iter().find(|name| name.exists() && !overwrite) {
         return Err(BundleError::Exists(there.clone()));
     }
+    // A device or a pipe would be replaced by a file.
+    let special = |name: &&PathBuf| fs::metadata(name).is_ok_and(|meta| !meta.is_file());
+    if let Some(special) = names.iter().find(special) {
+        return Err(BundleError::NotAFile(special.clone()));
+    }
     let failed = |error: rustix::io::Errno| BundleError::io("measure", &folder, error.into());
     let stat = rustix::fs::statvfs(&folder).map_err(failed)?;
     let needed = plan.bytes().saturating_add(waiting);

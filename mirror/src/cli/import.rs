@@ -9,7 +9,7 @@ use super::bundle_args::ImportArgs;
 use super::failure::{Exit, Failure};
 use super::meter::Meter;
 use super::output::{Output, bytes, count};
-use crate::bundle::{BundleError, Import, Imported, Options, State};
+use crate::bundle::{BundleError, Import, Imported, Options, Pending, State};
 use crate::signature::Keyring;
 use crate::store::{Store, Writer};
 use crate::sync::Limits;
@@ -37,13 +37,24 @@ pub(super) fn run(args: &ImportArgs, output: &Output) -> Result<Exit, Failure> {
         limits: Limits::default(),
     };
     let done = take_all(&places, &writer, &keyring, options, output)?;
-    show(&done, output);
+    let complete = complete(&done, &store);
+    show(&done, complete, output);
     warn_of_mixture(&done, output);
-    let whole = |(_, imported): &(Place, Imported)| {
-        matches!(imported.state, State::Published | State::Unchanged)
-    };
-    // Of several parts the last to come tells how it stands.
-    Ok(if done.iter().rev().take(1).all(whole) { Exit::Done } else { Exit::Partial })
+    Ok(if complete { Exit::Done } else { Exit::Partial })
+}
+
+/// Whether every bundle of this run is whole by now: of those that came in
+/// parts, the last part to come tells.
+fn complete(done: &[(Place, Imported)], store: &Store) -> bool {
+    let pending: BTreeSet<_> = Pending::of(store).iter().map(|pending| pending.set).collect();
+    done.iter().enumerate().all(|(at, (_, imported))| match &imported.state {
+        State::Published | State::Unchanged => true,
+        State::Waiting { set, .. } => !pending.contains(set),
+        State::MissingBase { .. } | State::Lost => done.iter().skip(at).any(|(_, later)| {
+            let whole = matches!(later.state, State::Published | State::Unchanged);
+            whole && later.snapshot == imported.snapshot
+        }),
+    })
 }
 
 /// Takes each bundle; one whose base comes later in the list, after the
@@ -146,10 +157,9 @@ fn warn_of_mixture(done: &[(Place, Imported)], output: &Output) {
     }
 }
 
-fn show(done: &[(Place, Imported)], output: &Output) {
-    let whole = done
-        .last()
-        .is_some_and(|(_, imported)| matches!(imported.state, State::Published | State::Unchanged));
+fn show(done: &[(Place, Imported)], complete: bool, output: &Output) {
+    let whole = |imported: &Imported| matches!(imported.state, State::Published | State::Unchanged);
+    let current = done.iter().rfind(|(_, imported)| whole(imported));
     let bundles: Vec<_> = done
         .iter()
         .map(|(place, imported)| {
@@ -167,8 +177,8 @@ fn show(done: &[(Place, Imported)], output: &Output) {
         .collect();
     output.json(&json!({
         "schema": "maas-mirror/import/1",
-        "complete": whole,
-        "snapshot": done.last().filter(|_| whole).map(|(_, imported)| imported.snapshot),
+        "complete": complete,
+        "snapshot": current.map(|(_, imported)| imported.snapshot),
         "bundles": bundles,
     }));
 }

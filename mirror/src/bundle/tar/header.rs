@@ -144,6 +144,22 @@ mod tests {
         }
     }
 
+    /// GNU tar lists a file of 9 GiB as we write it.
+    #[test]
+    fn others_read_large_sizes() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("large.tar");
+        let size = 9 << 30;
+        std::fs::write(&path, encode("blobs/large", size)).expect("write");
+        // Sparse: it takes no room.
+        let file = std::fs::File::options().write(true).open(&path).expect("open");
+        file.set_len(BLOCK as u64 + size + END.len() as u64).expect("length");
+        let listed = std::process::Command::new("tar").arg("-tvf").arg(&path).output();
+        let listed = listed.expect("tar");
+        let text = String::from_utf8_lossy(&listed.stdout);
+        assert!(listed.status.success() && text.contains("9663676416"), "{text}");
+    }
+
     #[test]
     fn sizes_of_two_to_the_63_are_refused() {
         for size in [1 << 63, u64::MAX] {

@@ -238,6 +238,30 @@ fn a_damaged_store() {
     }
 }
 
+/// Whichever blob of the snapshot is damaged, or gone: items, signed files, manifests.
+#[test]
+fn whatever_is_damaged_in_the_store() {
+    let (world, old) = e2e::World::held();
+    for name in &old.blobs {
+        let blob = world.store().join("blobs/sha256").join(name);
+        let whole = fs::read(&blob).expect("blob");
+        let mut flipped = whole.clone();
+        flipped[0] ^= 1;
+        fs::write(&blob, &flipped).expect("write");
+        let code = world.export("x.tar").run().code;
+        // The empty config is known without being read.
+        assert_eq!(code, if whole == b"{}" { 0 } else { 4 }, "{name}");
+        fs::remove_file(&blob).expect("remove");
+        let run = world.export("x.tar").args(["--overwrite"]).run();
+        assert!([0, 1, 4].contains(&run.code), "{name}: {}", run.code);
+        assert_eq!(run.code == 0, whole == b"{}", "{name}");
+        fs::write(&blob, &whole).expect("write");
+        let _ = fs::remove_file(world.dir().join("x.tar"));
+    }
+    world.verify().run().expect(0);
+    world.export("x.tar").run().expect(0);
+}
+
 /// A pipe that is closed on the reader's side.
 #[test]
 fn a_reader_that_leaves() {
@@ -310,4 +334,32 @@ fn an_export_that_is_interrupted() {
     let left = fs::read_dir(world.dir()).expect("folder").flatten();
     let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("x.")), "{left:?}");
+}
+
+/// A disk that fills while a bundle is written: nothing of it is left.
+#[test]
+fn a_disk_that_fills_while_a_bundle_is_written() {
+    let Some(disk) = e2e::Tmpfs::mount("4m") else {
+        return;
+    };
+    let world = e2e::World::new();
+    let gate = fixtures::Gate::new();
+    let squashfs = "xenial/amd64/20210928/squashfs";
+    world.server.fault(fixtures::Fault::on(squashfs).hold_after(50_000, &gate));
+    let target = disk.path().join("x.tar");
+    let export = || {
+        let from = world.server.url();
+        world.mirror("export").args([&target]).args(["--from", &from]).args(world.keyring_args())
+    };
+    let running = export().spawn();
+    assert!(world.server.wait_for(squashfs, 1, e2e::PATIENCE));
+    let filler = disk.fill();
+    gate.open();
+    let run = running.wait().expect(1);
+    assert!(run.stderr.contains("hint: free some space"), "{}", run.stderr);
+    assert_eq!(e2e::files_below(disk.path()), std::slice::from_ref(&filler));
+    fs::remove_file(filler).expect("remove");
+    world.server.clear_faults();
+    export().run().expect(0);
+    world.verify().args([&target]).run().expect(0);
 }

@@ -304,6 +304,12 @@ fn what_is_there_is_not_written_over() {
     world.export("x.tar").run().failed(5, "export-exists");
     world.export("x.tar").args(["--overwrite"]).run().expect(0);
     assert!(!world.dir().join("x.tar.new").exists());
+    // A pipe or a device is never replaced by a file.
+    let pipe = world.dir().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let run = world.mirror("export").args([&pipe]).args(["--overwrite"]).run().expect(5);
+    assert!(run.stderr.contains("is not a regular file"), "{}", run.stderr);
+    assert!(!fs::metadata(&pipe).expect("pipe").is_file());
 }
 
 #[test]

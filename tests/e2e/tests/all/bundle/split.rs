@@ -112,6 +112,14 @@ fn parts_of_different_bundles() {
     let told: Vec<_> = run.stdout.lines().filter(|line| line.contains("still to come")).collect();
     assert_eq!(told.len(), 2, "{}", run.stdout);
     assert!(run.stderr.contains("parts of 2 different bundles"), "{}", run.stderr);
+    // In whatever order they are named: what is not whole is told by the exit code.
+    world.export("whole.tar").run().expect(0);
+    let both = world.dir().join("both");
+    for names in [["whole.tar", &first[0]], [&first[0], "whole.tar"]] {
+        let args = ["--allow-older", "-o", "json"];
+        let json = world.import_to(&both, &names).args(args).run().expect(3).json();
+        assert_eq!(json["complete"], false, "{json}");
+    }
     // Neither hurts the other.
     let rest: Vec<_> = second.iter().map(String::as_str).collect();
     world.import_to(&there, &rest).run().expect(0);
