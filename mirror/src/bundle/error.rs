@@ -156,6 +156,12 @@ pub enum BundleError {
     /// The target is there, and is a device or a pipe.
     #[error("{} is not a regular file", .0.display())]
     NotAFile(PathBuf),
+    /// The folder of a tree holds files that no tree is.
+    #[error("{} is not empty, and no earlier export of a tree is in it", .0.display())]
+    NotATree(PathBuf),
+    /// The target is a store, which has locks, a history and readers of its own.
+    #[error("{} is a store", .0.display())]
+    IsAStore(PathBuf),
     /// Another export writes to the same target.
     #[error("another process writes {}", .0.display())]
     Busy(PathBuf),
@@ -228,7 +234,9 @@ impl BundleError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Store(StoreError::Locked { .. }) | Self::Busy(_) => Kind::Locked,
+            Self::Store(StoreError::Locked { .. } | StoreError::Busy(_)) | Self::Busy(_) => {
+                Kind::Locked
+            }
             Self::Store(
                 StoreError::ReadOnly { .. }
                 | StoreError::NewerFormat { .. }
@@ -239,6 +247,8 @@ impl BundleError {
             | Self::MissingBase { .. }
             | Self::Exists(_)
             | Self::NotAFile(_)
+            | Self::NotATree(_)
+            | Self::IsAStore(_)
             | Self::Space { .. }
             | Self::FileSize { .. }
             | Self::SmallParts { .. }

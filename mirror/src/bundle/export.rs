@@ -32,6 +32,11 @@ pub trait Items {
         ranges: &[Range],
     ) -> Result<BTreeMap<u64, Digest>, BundleError>;
 
+    /// Bytes that wait beside the target at a time, where items that are cut do.
+    fn waiting(&self, _plan: &Plan) -> u64 {
+        0
+    }
+
     /// The error for an item whose content is not what is listed.
     fn wrong(&self, piece: &Piece) -> BundleError;
 }
@@ -167,7 +172,7 @@ pub fn export(
     progress: Progress<'_>,
 ) -> Result<Exported, BundleError> {
     let names = names(target, plan.count());
-    check(&plan, target, &names, overwrite)?;
+    check(&plan, target, &names, items.waiting(&plan), overwrite)?;
     let all = plan.bytes();
     let done = AtomicU64::new(0);
     let wrote = |bytes| {
@@ -305,12 +310,17 @@ fn check(
     plan: &Plan,
     target: &Target,
     names: &[PathBuf],
+    waiting: u64,
     overwrite: bool,
 ) -> Result<(), BundleError> {
     let folder = match target {
         Target::Stdout => return Ok(()),
         Target::File(path) => folder_of(path),
         Target::Folder(path) => {
+            // Also with `overwrite`: its list of snapshots would be lost.
+            if Store::is_at(path) {
+                return Err(BundleError::IsAStore(path.clone()));
+            }
             if path.join("index.json").exists() && !overwrite {
                 return Err(BundleError::Exists(path.clone()));
             }
@@ -327,7 +337,8 @@ fn check(
     }
     let failed = |error: rustix::io::Errno| BundleError::io("measure", &folder, error.into());
     let stat = rustix::fs::statvfs(&folder).map_err(failed)?;
-    let (needed, free) = (plan.bytes(), stat.f_bavail.saturating_mul(stat.f_frsize));
+    let needed = plan.bytes().saturating_add(waiting);
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if needed > free {
         return Err(BundleError::Space { folder, needed, free });
     }

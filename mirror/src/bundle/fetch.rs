@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::export::hash_ranges;
-use super::{BundleError, Items, Piece, Range};
+use super::{BundleError, Items, Piece, Plan, Range};
 use crate::simplestreams::Digest;
 use crate::sync::{Event, Observer};
 use crate::upstream::{FetchError, Resume, Upstream};
@@ -110,6 +110,10 @@ impl Items for UpstreamItems {
         let hashes = hash_ranges(piece, again, &self.folder, ranges)?;
         self.waiting.insert(piece.whole(), file);
         Ok(hashes)
+    }
+
+    fn waiting(&self, plan: &Plan) -> u64 {
+        plan.most_cut()
     }
 
     fn wrong(&self, piece: &Piece) -> BundleError {

@@ -18,12 +18,9 @@ use super::trust::Judge;
 use super::{Base, BundleError, Contents, Part, Piece, Progress, Source};
 use crate::signature::Keyring;
 use crate::simplestreams::Digest;
-use crate::store::{Collected, Content, Store, Writer};
+use crate::store::{Collected, Content, IMPORTS, Store, Writer};
 use crate::sync::Limits;
 use crate::total;
-
-/// Where the store keeps which parts came.
-const PENDING: &str = "imports.json";
 
 /// What an import accepts.
 #[derive(Clone, Copy, Debug)]
@@ -108,10 +105,14 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// The bundles of which parts are still to come.
+    /// The bundles of which parts are still to come. One whose snapshot the
+    /// store has by now, from a sync or another bundle, waits for nothing.
     #[must_use]
     pub fn of(store: &Store) -> Vec<Self> {
-        store.kept(PENDING).unwrap_or_default()
+        let mut pending: Vec<Self> = store.kept(IMPORTS).unwrap_or_default();
+        let held = store.snapshots().unwrap_or_default();
+        pending.retain(|pending| held.iter().all(|held| held.digest != pending.snapshot));
+        pending
     }
 
     /// The parts that did not come yet.
@@ -187,7 +188,7 @@ impl Import<'_> {
             }
         };
         if state.is_some() || pending.len() != before {
-            self.writer.keep(PENDING, &pending)?;
+            self.writer.keep(IMPORTS, &pending)?;
         }
         Ok(state)
     }

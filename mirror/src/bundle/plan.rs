@@ -129,6 +129,17 @@ impl Plan {
         total((0..self.count()).map(|number| self.size(number)))
     }
 
+    /// Bytes of the items that are cut, of those with a range in one archive:
+    /// of the archive where they are most.
+    pub(super) fn most_cut(&self) -> u64 {
+        let cut = |archive: &Archive| {
+            let ranges = archive.pieces.iter().filter_map(|piece| piece.range);
+            let wholes: BTreeMap<_, _> = ranges.map(|range| (range.whole, range.size)).collect();
+            total(wholes.into_values())
+        };
+        self.archives.iter().map(cut).max().unwrap_or(0)
+    }
+
     /// Items, or ranges of items, in all archives.
     pub fn pieces(&self) -> impl Iterator<Item = &Piece> {
         self.archives.iter().flat_map(|archive| &archive.pieces)

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{BundleError, Progress};
-use crate::simplestreams::{Digest, RelPath};
+use crate::simplestreams::{Digest, Hasher, RelPath};
 use crate::store::{Content, FileRef, Store};
 use crate::total;
 
@@ -54,14 +54,33 @@ pub struct Tree {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
     files: BTreeMap<RelPath, Digest>,
+    /// What each was made from: where the store has another file by now, its
+    /// content was damaged then, and it is made anew.
+    #[serde(default)]
+    made_from: BTreeMap<RelPath, BlobFile>,
+}
+
+/// A blob as a file of the store's disk. Whoever changes one moves its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct BlobFile {
+    inode: u64,
+    modified: i64,
+    modified_nanoseconds: i64,
+}
+
+impl BlobFile {
+    fn of(meta: &fs::Metadata) -> Self {
+        Self { inode: meta.ino(), modified: meta.mtime(), modified_nanoseconds: meta.mtime_nsec() }
+    }
 }
 
 /// Writes `content` of `store` as a tree into `root`, or brings the tree there
 /// up to date. One that was cut short is finished by the next.
 ///
 /// # Errors
-/// [`BundleError::Exists`] where the folder holds something else; or an I/O
-/// error.
+/// [`BundleError::NotATree`] where the folder holds something else;
+/// [`BundleError::Damaged`] where the store lacks a file or part of one: then
+/// nothing was written; or an I/O error.
 pub fn tree(
     store: &Store,
     content: &Content,
@@ -74,9 +93,12 @@ pub fn tree(
     let files = in_order(content);
     let now: BTreeMap<RelPath, Digest> =
         files.iter().map(|file| (file.path.clone(), file.digest)).collect();
+    if let Some(file) = files.iter().find(|file| !store.has_blob(&file.digest, file.size)) {
+        return Err(damaged(file));
+    }
     check_space(store, &files, &before, root, options)?;
     // Noted before it is made: what a killed run leaves is known as ours.
-    let mut record = Record { files: before.files.clone() };
+    let mut record = Record { files: before.files.clone(), made_from: before.made_from.clone() };
     record.files.extend(now.iter().map(|(path, digest)| {
         let made = before.files.get(path).filter(|old| *old == digest);
         (path.clone(), made.copied().unwrap_or(Digest::of(b"")))
@@ -85,19 +107,24 @@ pub fn tree(
     let all = total(files.iter().map(|file| file.size));
     let mut tree = Tree { bytes: all, ..Tree::default() };
     let mut done = 0;
+    let mut made_from = BTreeMap::new();
     for file in &files {
         let path = root.join(file.path.as_str());
-        let known = before.files.get(&file.path) == Some(&file.digest);
-        if is_there(store, file, &path, known) {
+        let blob = store.blob_path(&file.digest);
+        let blob = fs::symlink_metadata(&blob).map_err(|e| BundleError::io("read", &blob, e))?;
+        let known = before.files.get(&file.path) == Some(&file.digest)
+            && before.made_from.get(&file.path) == Some(&BlobFile::of(&blob));
+        if is_there(file, &path, &blob, known) {
             tree.unchanged += 1;
         } else {
             place(store, file, &path, options.copy, &mut tree)?;
         }
+        made_from.insert(file.path.clone(), BlobFile::of(&blob));
         done += file.size;
         progress(done, all);
     }
     let stale: BTreeSet<_> = before.files.keys().filter(|path| !now.contains_key(*path)).collect();
-    let mut record = Record { files: now.clone() };
+    let mut record = Record { files: now.clone(), made_from };
     for path in stale {
         if options.delete {
             remove(root, path)?;
@@ -130,7 +157,7 @@ fn read_record(root: &Path) -> Result<Record, BundleError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut entries = fs::read_dir(root).into_iter().flatten().flatten();
             match entries.find(|entry| entry.file_name() != "lost+found") {
-                Some(_) => Err(BundleError::Exists(root.to_owned())),
+                Some(_) => Err(BundleError::NotATree(root.to_owned())),
                 None => Ok(Record::default()),
             }
         }
@@ -173,16 +200,17 @@ fn check_space(
 }
 
 /// Whether a file need not be made: it is the store's own, or an earlier
-/// export made it and it still has its length.
-fn is_there(store: &Store, file: &FileRef, path: &Path, known: bool) -> bool {
-    let Ok(meta) = fs::symlink_metadata(path) else {
-        return false;
-    };
-    let same = || {
-        let blob = fs::metadata(store.blob_path(&file.digest));
-        blob.is_ok_and(|blob| (blob.dev(), blob.ino()) == (meta.dev(), meta.ino()))
-    };
-    meta.is_file() && meta.len() == file.size && (known || same())
+/// export made it from what the store still has, and it has its length.
+fn is_there(file: &FileRef, path: &Path, blob: &fs::Metadata, known: bool) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| {
+        let same = (blob.dev(), blob.ino()) == (meta.dev(), meta.ino());
+        meta.is_file() && meta.len() == file.size && (known || same)
+    })
+}
+
+/// The store has not what its snapshot lists.
+fn damaged(file: &FileRef) -> BundleError {
+    BundleError::Damaged { path: file.path.to_string(), digest: file.digest }
 }
 
 /// Makes a file in the cheapest way that works.
@@ -213,11 +241,33 @@ fn place(
                 return Ok(());
             }
         }
-        let mut new = File::create(temporary)?;
+        let new = Hashed(File::create(temporary)?, Hasher::default());
+        // A large buffer of our own: io::copy has a small one.
+        let mut new = io::BufWriter::with_capacity(256 * 1024, new);
         io::copy(&mut source, &mut new)?;
+        let Hashed(new, hasher) = new.into_inner()?;
+        if hasher.finish() != file.digest {
+            fs::remove_file(temporary)?;
+            return Err(io::Error::other(damaged(file)));
+        }
         tree.copied += 1;
         new.sync_data()
     })
+}
+
+/// A file that is hashed while it is written.
+struct Hashed(File, Hasher);
+
+impl io::Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.0.write(bytes)?;
+        self.1.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Makes a file beside its place and renames it there.
@@ -232,7 +282,10 @@ fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<()
         }
         _ => {}
     }
-    make(&temporary).map_err(|error| BundleError::io("write", path, error))?;
+    make(&temporary).map_err(|error| match error.downcast::<BundleError>() {
+        Ok(error) => error,
+        Err(error) => BundleError::io("write", path, error),
+    })?;
     // Renaming one hard link over another of the same file does nothing.
     let renamed = fs::rename(&temporary, path);
     renamed.map_err(|error| BundleError::io("rename to", path, error))?;

@@ -151,6 +151,10 @@ fn hint(error: &BundleError) -> Option<String> {
         BundleError::NoBase(_) => "name a bundle, or a snapshot that 'maas-mirror status' lists",
         BundleError::Exists(_) => "use --overwrite, or another name",
         BundleError::NotAFile(_) => "write to - and redirect that",
+        BundleError::NotATree(_) => "name an empty folder, or one that 'export --tree' made",
+        BundleError::IsAStore(_) => {
+            "name another folder; 'maas-mirror import' brings a bundle into a store"
+        }
         BundleError::Busy(_) => "wait for it to end",
         BundleError::Space { .. } => "free some space, select less, or use another disk",
         BundleError::FileSize { .. } => "use --split fat32, or a disk with another file system",

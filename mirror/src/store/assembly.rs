@@ -51,6 +51,8 @@ impl Writer {
         let came = came.filter(|came| length == size && came.iter().all(inside));
         let came = came.unwrap_or_default();
         if length != size {
+            // Once the file has its length, an old record would be believed.
+            files::remove(&record)?;
             file.set_len(size).map_err(failed)?;
         }
         let target = self.store().blob_path(&digest);

@@ -106,6 +106,11 @@ impl Writer {
                 }
             }
             assembled.iter().try_for_each(|(path, _)| files::remove(path))?;
+            // Who reads that some parts came relies on what they brought.
+            let imports = self.store.private(super::IMPORTS);
+            if older_than(&imports, grace) {
+                files::remove(&imports)?;
+            }
         }
         Ok(Collected {
             snapshots: expired.iter().map(|snapshot| snapshot.digest).collect(),

@@ -54,6 +54,7 @@ pub use publish::Published;
 pub use snapshot::{
     Content, Description, DescriptionError, FileRef, Snapshot, SnapshotRef, VersionKey,
 };
+pub(crate) use state::IMPORTS;
 pub use state::{LastSync, Outcome};
 
 use crate::simplestreams::{Digest, Timestamp};
@@ -135,6 +136,12 @@ impl Store {
     #[must_use]
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs/sha256").join(digest.to_string())
+    }
+
+    /// Whether a folder is a store that was written to, not merely a layout.
+    #[must_use]
+    pub fn is_at(folder: &Path) -> bool {
+        folder.join(".maas-mirror").exists()
     }
 
     /// Whether a blob of that digest and length is held. The content is not

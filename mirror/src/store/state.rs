@@ -12,6 +12,9 @@ use crate::simplestreams::Timestamp;
 pub(super) const NEWEST: &str = "newest.json";
 const LAST_SYNC: &str = "last-sync.json";
 
+/// Which parts of which bundles came.
+pub(crate) const IMPORTS: &str = "imports.json";
+
 /// How the last run of `sync` on this store went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSync {

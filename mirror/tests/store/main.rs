@@ -7,6 +7,7 @@
     reason = "a helper of a test says where it failed by panicking"
 )]
 
+mod assembly;
 mod blobs;
 mod claim;
 mod collect;

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::reference::Version;
 use super::{MAX_MANIFEST, Registry};
 use crate::simplestreams::{Digest, RelPath};
@@ -111,13 +113,23 @@ impl Search<'_> {
         if let Some(digest) = named {
             let bytes = match self.held(vec![digest]).await.remove(&digest) {
                 Some(bytes) => bytes,
-                None => self.manifest(&digest, MAX_MANIFEST).await?,
+                None => self.manifest(&digest, MAX_MANIFEST).await.map_err(|e| self.named(e))?,
             };
             return Ok((digest, bytes));
         }
         let tag = self.registry.reference.version();
         let bytes = self.retrying(|| self.registry.manifest(&tag, MAX_MANIFEST)).await?;
         Ok((Digest::of(&bytes), bytes))
+    }
+
+    /// That nothing is there is said of what the user named.
+    fn named(&self, error: FetchError) -> FetchError {
+        match error {
+            FetchError::Status { status: StatusCode::NOT_FOUND, .. } => {
+                FetchError::NoSuchTag(self.registry.reference.to_string())
+            }
+            other => other,
+        }
     }
 
     /// Digest and size of each manifest, once, in order.

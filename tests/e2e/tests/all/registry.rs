@@ -79,6 +79,10 @@ fn by_digest_and_by_import() {
     assert_eq!(registry.requests().len(), before);
     import(&url).expect(0);
     held.assert_stands_at(&world, &store);
+    let none =
+        import(&format!("oci://{}/maas/images@sha256:{}", registry.address(), "0".repeat(64)));
+    let none = none.expect(1);
+    assert!(none.stderr.contains("the registry knows no such name or tag"), "{}", none.stderr);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod bad;
 mod content;
 mod guide;
 mod kill;
+mod pulled;
 mod round;
 mod split;
 mod tree;

@@ -311,3 +311,17 @@ fn what_is_there_is_not_written_over() {
     assert!(run.stderr.contains("is not a regular file"), "{}", run.stderr);
     assert!(!fs::metadata(&pipe).expect("pipe").is_file());
 }
+
+#[test]
+fn a_store_is_no_place_for_an_export() {
+    let (world, held) = World::held();
+    let before = fs::read(world.store().join("index.json")).expect("index");
+    let store = world.store();
+    let export = |to: &std::path::Path| {
+        world.mirror("export").args([to.as_os_str(), "--overwrite".as_ref()]).run()
+    };
+    export(&store).expect(5);
+    export(&store.join("")).failed(5, "export-to-a-store");
+    assert_eq!(fs::read(store.join("index.json")).expect("index"), before);
+    held.assert_stands_at(&world, &store);
+}

@@ -215,3 +215,22 @@ fn parts_that_contradict_themselves() {
     world.import_to(&there, &all).run().expect(0);
     held.assert_stands_at(&world, &there);
 }
+
+#[test]
+fn nothing_is_told_of_parts_that_nobody_waits_for() {
+    let (world, _) = World::held();
+    let names = parts(&world, "x.tar", "150kB");
+    let told = |store: &Path| world.at("status", store).run().expect(0).stdout;
+    // What came was removed.
+    let there = world.dir().join("there");
+    world.import_to(&there, &[&names[0]]).run().expect(3);
+    assert!(told(&there).contains("\nimport "), "{}", told(&there));
+    world.at("prune", &there).args(["--grace", "0s"]).run().expect(0);
+    assert!(!told(&there).contains("\nimport "), "{}", told(&there));
+    let run = world.import_to(&there, &[&names[1]]).run().expect(3);
+    let says = format!("; {} of {} parts of bundle ", names.len() - 1, names.len());
+    assert!(run.stdout.contains(&says), "{}", run.stdout);
+    // The snapshot came in another way.
+    world.sync_to(&there, &world.server.url()).run().expect(0);
+    assert!(!told(&there).contains("\nimport "), "{}", told(&there));
+}

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use e2e::{Held, Mirror, World, files_below};
 
+const SQUASHFS: &str = "xenial/amd64/20210928/squashfs";
+
 fn export(world: &World, args: &[&str]) -> Mirror {
     let tree = world.dir().join("tree");
     world.mirror("export").args(["--tree".as_ref(), tree.as_os_str()]).args(args)
@@ -87,7 +89,66 @@ fn a_folder_that_holds_something_else() {
     let tree = world.dir().join("tree");
     fs::create_dir(&tree).expect("folder");
     fs::write(tree.join("thesis.txt"), "years of work").expect("write");
-    export(&world, &["--delete"]).run().expect(5);
+    export(&world, &["--delete"]).run().failed(5, "export-not-a-tree");
     assert_eq!(files_below(&tree), [tree.join("thesis.txt")]);
     export(&world, &["--split", "4GiB"]).run().expect(64);
+}
+
+/// Changes one byte of the squashfs in the store.
+fn damage(world: &World) {
+    let blob = world.store().join("blobs/sha256").join(world.stream.items[SQUASHFS].sha256());
+    let mut bytes = fs::read(&blob).expect("blob");
+    bytes[100] ^= 1;
+    fs::write(&blob, bytes).expect("write");
+}
+
+#[test]
+fn what_the_store_mended_is_mended_in_the_tree() {
+    let (world, held) = World::held();
+    let tree = world.dir().join("tree");
+    export(&world, &[]).run().expect(0);
+    damage(&world);
+    world.verify().args(["--repair"]).run().expect(4);
+    // Meanwhile there is nothing that could be exported.
+    let before = content(&tree);
+    let run = export(&world, &[]).run().expect(4);
+    assert!(run.stderr.contains(SQUASHFS), "{}", run.stderr);
+    assert!(content(&tree) == before);
+    world.sync().run().expect(0);
+    export(&world, &[]).run().expect(0);
+    assert!(content(&tree) == held.files);
+}
+
+#[test]
+fn a_store_that_lacks_the_end_of_a_file() {
+    let (world, held) = World::held();
+    let tree = world.dir().join("tree");
+    let blob = world.store().join("blobs/sha256").join(world.stream.items[SQUASHFS].sha256());
+    let file = fs::File::options().write(true).open(&blob).expect("blob");
+    file.set_len(100).expect("cut");
+    for args in [&[][..], &["--copy"]] {
+        let run = export(&world, args).run().expect(4);
+        assert!(run.stderr.contains(SQUASHFS), "{}", run.stderr);
+        assert!(!tree.join("streams").exists() && !tree.join("xenial").exists());
+    }
+    world.verify().args(["--repair"]).run().expect(4);
+    world.sync().run().expect(0);
+    export(&world, &[]).run().expect(0);
+    assert!(content(&tree) == held.files);
+}
+
+#[test]
+fn a_copy_of_damaged_content_is_not_left() {
+    let (world, held) = World::held();
+    let tree = world.dir().join("tree");
+    damage(&world);
+    let run = export(&world, &["--copy"]).run().expect(4);
+    assert!(run.stderr.contains(SQUASHFS), "{}", run.stderr);
+    assert!(!tree.join("streams").exists());
+    assert!(files_below(&tree).iter().all(|path| !path.to_string_lossy().ends_with(".new")));
+    assert!(!tree.join(SQUASHFS).exists());
+    world.verify().args(["--repair"]).run().expect(4);
+    world.sync().run().expect(0);
+    export(&world, &["--copy"]).run().expect(0);
+    assert!(content(&tree) == held.files);
 }

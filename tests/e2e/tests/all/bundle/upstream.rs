@@ -103,3 +103,24 @@ fn metadata_that_does_not_hold() {
     assert!(world.items_requested().is_empty());
     assert!(!world.dir().join("x.tar").exists());
 }
+
+/// An item that is cut waits beside the parts, and has to fit there too.
+#[test]
+fn a_disk_without_room_for_what_waits() {
+    let world = World::synced();
+    let split = ["--split", "200kB", "-o", "json"];
+    let parts = world.export("x.tar").args(split).run().expect(0).json();
+    let parts = parts["files"].as_array().expect("files").iter();
+    let sizes: u64 = parts.map(|part| part["size"].as_u64().expect("size")).sum();
+    let Some(disk) = e2e::Tmpfs::mount(&format!("{}k", sizes / 1024 + 64)) else {
+        return;
+    };
+    let to = disk.path().join("x.tar");
+    let from = ["--from", &world.server.url()];
+    let direct = world.mirror("export").args([&to]).args(from).args(split);
+    let run = direct.args(world.keyring_args()).run().expect(5);
+    assert!(run.stderr.contains("bytes are free in"), "{}", run.stderr);
+    assert!(fs::read_dir(disk.path()).expect("folder").next().is_none());
+    // From a store nothing waits.
+    world.mirror("export").args([&to]).args(split).run().expect(0);
+}
