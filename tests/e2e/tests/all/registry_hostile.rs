@@ -192,7 +192,7 @@ fn a_tag_that_names_an_image_of_ours() {
     );
     world.server.fault(Fault::on("manifests/current").raw(answer));
     let run = sync(&world).run().expect(1);
-    assert!(run.stderr.contains("answered 404"), "{}", run.stderr);
+    assert!(run.stderr.contains("does not exist"), "{}", run.stderr);
     held.assert_stands(&world);
 }
 
