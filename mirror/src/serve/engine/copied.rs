@@ -30,7 +30,7 @@ const SMALL: usize = 4 * 1024;
 
 /// As long as clients hold less than the first, pieces are [`LARGE`]; less than
 /// the second, [`MEDIUM`]. So a thousand clients that take nothing hold some
-/// 25 MB, what is encrypted included, and no number of them waits for others.
+/// 40 MB, what is encrypted included, and no number of them waits for others.
 const EASY: usize = 2 << 20;
 const TIGHT: usize = 6 << 20;
 
