@@ -8,8 +8,7 @@ use fixtures::{Fault, Gate, StreamSpec};
 use rustix::process::Signal;
 
 use super::{
-    Client, SQUASHFS, URL, code, digest, in_background, partial, pull, pulling, requests,
-    stop_and_check, world,
+    Client, SQUASHFS, URL, code, digest, partial, pull, pulling, requests, stop_and_check, world,
 };
 
 /// Nothing is kept, nobody gets a complete response, and the next request tries again.
@@ -20,10 +19,14 @@ fn is_cut(fault: Fault, status: u16) {
     world.server.fault(fault);
     let clients: Vec<_> = [&[][..], &["Range: bytes=0-149999"], &["Range: bytes=0-9,20-29"]]
         .into_iter()
-        .map(|headers| in_background(&serving, headers))
+        .map(|headers| {
+            let address = serving.address().to_owned();
+            spawn(move || http::request(&address, "GET", URL, headers))
+        })
         .collect();
     for client in clients {
-        let answer = client.join().expect("client");
+        // Where the end comes before the head has left, there is no answer at all.
+        let Ok(answer) = client.join().expect("client") else { continue };
         if answer.status == status {
             assert_eq!(code(&answer), "upstream-mismatch");
         } else {
