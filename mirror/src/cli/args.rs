@@ -140,22 +140,26 @@ pub(super) struct FetchArgs {
     pub(super) allow_older: bool,
 }
 
+/// The heading of the selection where images are mirrored.
+const DEFAULT_SELECTION: &str = "Selection (default: xenial for amd64, with its bootloaders)";
+
+/// What to hold, or to take of what is held. The heading, which tells the
+/// default, is its user's.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Selection (default: xenial for amd64, with its bootloaders)")]
 pub(super) struct SelectionArgs {
-    /// Release to mirror (xenial, 16.04); repeatable
+    /// Release (xenial, 16.04); repeatable
     #[arg(long, value_name = "R", value_delimiter = ',')]
     pub(super) release: Vec<String>,
-    /// Architecture to mirror (amd64); repeatable
+    /// Architecture (amd64); repeatable
     #[arg(long, value_name = "A", value_delimiter = ',')]
     pub(super) arch: Vec<String>,
-    /// Kernel to mirror (ga-16.04); repeatable
+    /// Kernel (ga-16.04); repeatable
     #[arg(long, value_name = "K", value_delimiter = ',')]
     pub(super) kernel: Vec<String>,
     /// Leave out the bootloaders
     #[arg(long)]
     pub(super) no_bootloaders: bool,
-    /// Newest versions of each product to hold, or 'all' [default: 1]
+    /// Newest versions of each product, or 'all' [default: 1 of an upstream, all of what is held]
     #[arg(long, value_name = "N")]
     pub(super) max_versions: Option<MaxVersions>,
     /// sstream-mirror filters, all of which must hold: arch=amd64 'release~(xenial|bionic)'
@@ -177,7 +181,7 @@ pub(super) struct SyncArgs {
     /// Tell what would be fetched and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = DEFAULT_SELECTION)]
     pub(super) selection: SelectionArgs,
 }
 
@@ -225,7 +229,7 @@ pub(super) struct ServeArgs {
     /// After SIGTERM, let responses go on for this long
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(super) drain: Duration,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = DEFAULT_SELECTION)]
     pub(super) selection: SelectionArgs,
 }
 
@@ -309,9 +313,13 @@ impl SelectionArgs {
             max_versions,
         }
     }
-}
 
-impl SelectionArgs {
+    /// The choice of what a store holds; `None` where nothing is said of it.
+    pub(super) fn given(&self) -> Option<Selection> {
+        let said = self.chooses() || self.max_versions.is_some() || self.no_bootloaders;
+        said.then(|| self.selection_of_held())
+    }
+
     /// The choice among what a snapshot holds: all of it, but for what is said.
     pub(super) fn selection_of_held(&self) -> Selection {
         let mut selection = self.selection();

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::{FetchArgs, KeyringArgs, NetworkArgs, SelectionArgs, StoreArgs, filter};
+use super::args::{FetchArgs, KeyringArgs, NetworkArgs, SelectionArgs, StoreArgs};
 use super::bundle::Place;
-use crate::simplestreams::{Filter, MaxVersions, Selection};
 use crate::upstream::Address;
 
 #[derive(Debug, Args)]
@@ -41,34 +40,11 @@ pub(super) struct ExportArgs {
     pub(super) keyring: KeyringArgs,
     #[command(flatten)]
     pub(super) network: NetworkArgs,
-    #[command(flatten)]
-    pub(super) selection: ExportSelection,
-}
-
-/// The same choice as `sync` has, of what a store holds.
-#[derive(Clone, Debug, Args)]
-#[command(
-    next_help_heading = "Selection (default: all that the store holds; with --from, as for sync)"
-)]
-pub(super) struct ExportSelection {
-    /// Release to export (xenial, 16.04); repeatable
-    #[arg(long, value_name = "R", value_delimiter = ',')]
-    pub(super) release: Vec<String>,
-    /// Architecture to export (amd64); repeatable
-    #[arg(long, value_name = "A", value_delimiter = ',')]
-    pub(super) arch: Vec<String>,
-    /// Kernel to export (ga-16.04); repeatable
-    #[arg(long, value_name = "K", value_delimiter = ',')]
-    pub(super) kernel: Vec<String>,
-    /// Leave out the bootloaders
-    #[arg(long)]
-    pub(super) no_bootloaders: bool,
-    /// Newest versions of each product to export, or 'all'
-    #[arg(long, value_name = "N")]
-    pub(super) max_versions: Option<MaxVersions>,
-    /// sstream-mirror filters, all of which must hold: arch=amd64 'release~(xenial|bionic)'
-    #[arg(value_name = "FILTER", value_parser = filter)]
-    pub(super) filters: Vec<Filter>,
+    #[command(
+        flatten,
+        next_help_heading = "Selection (default: all that the store holds; with --from, as for sync)"
+    )]
+    pub(super) selection: SelectionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -94,19 +70,4 @@ pub(super) struct InspectArgs {
     /// List every file with its size and digest
     #[arg(long)]
     pub(super) files: bool,
-}
-
-impl ExportSelection {
-    /// The choice as `sync` takes it.
-    pub(super) fn args(&self) -> SelectionArgs {
-        let Self { release, arch, kernel, no_bootloaders, max_versions, filters } = self.clone();
-        SelectionArgs { release, arch, kernel, no_bootloaders, max_versions, filters }
-    }
-
-    /// The choice of what a store holds; `None` where nothing is said of it.
-    pub(super) fn given(&self) -> Option<Selection> {
-        let args = self.args();
-        let said = args.chooses() || args.max_versions.is_some() || args.no_bootloaders;
-        said.then(|| args.selection_of_held())
-    }
 }

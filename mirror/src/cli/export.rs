@@ -112,7 +112,7 @@ fn from_upstream(
         upstream: upstream.clone(),
         keyring: Arc::new(keyring.allow_expired(args.keyring.allow_expired_key)),
         options: Options {
-            selection: super::sync::selection_from(address, &args.selection.args()),
+            selection: super::sync::selection_from(address, &args.selection),
             parallel: 1,
             grace: Duration::ZERO,
             limits: Limits::default(),

@@ -191,29 +191,6 @@ fn methods_that_are_not_served() {
     serving.stop();
 }
 
-#[test]
-fn an_address_has_its_share_of_connections() {
-    let (world, held) = World::held();
-    let serving = Serving::ready(world.serve().args(["--connections-by-address", "3"]));
-    // The one of the last probe may not be closed yet.
-    let mut held_open = Vec::new();
-    eventually("three connections", || {
-        let mut stream = http::connect(serving.address()).expect("connect");
-        let asked = stream.write_all(&http::head("GET", INDEX, &[]));
-        let mut reader = BufReader::new(stream);
-        if asked.is_ok() && http::read_answer(&mut reader, false).is_ok_and(|a| a.status == 200) {
-            held_open.push(reader);
-        }
-        held_open.len() == 3
-    });
-    assert!(http::request(serving.address(), "GET", INDEX, &[]).is_err());
-    // A place that is given back is taken again.
-    held_open.clear();
-    eventually("a free place", || http::request(serving.address(), "GET", INDEX, &[]).is_ok());
-    assert_eq!(serving.get(SQUASHFS).body, body_of(&held, SQUASHFS));
-    serving.stop();
-}
-
 fn curl(serving: &Serving, url: &str, args: &[&str]) -> Vec<u8> {
     let url = format!("http://{}{url}", serving.address());
     let mut command = Command::new("curl");
@@ -247,6 +224,49 @@ fn curl_agrees() {
     assert_eq!(curl_code(&serving, SQUASHFS, &since), "304 0");
     curl_resumes(&serving, world.dir(), bytes);
     serving.stop();
+}
+
+#[test]
+fn curl_agrees_on_validators_codings_and_methods() {
+    let (world, held, serving) = serving();
+    let (bytes, index) = (body_of(&held, SQUASHFS), body_of(&held, INDEX));
+    for (etag, part) in [(sha256(bytes), &bytes[10..20]), ("other".into(), bytes)] {
+        let line = format!("If-Range: \"{etag}\"");
+        assert_eq!(curl(&serving, SQUASHFS, &["--range", "10-19", "--header", &line]), part);
+    }
+    let several = curl(&serving, SQUASHFS, &["--range", "0-4,10-14"]);
+    let text = String::from_utf8_lossy(&several);
+    for range in ["0-4", "10-14"] {
+        let line = format!("Content-Range: bytes {range}/{}", bytes.len());
+        assert!(text.to_lowercase().contains(&line.to_lowercase()), "{text}");
+    }
+    assert!(several.windows(5).any(|w| w == &bytes[..5]));
+    assert!(several.windows(5).any(|w| w == &bytes[10..15]));
+    // The codings are made after the start.
+    eventually("gzip", || {
+        let head = curl(&serving, INDEX, &["--head", "--header", "Accept-Encoding: gzip"]);
+        String::from_utf8_lossy(&head).to_lowercase().contains("content-encoding: gzip")
+    });
+    assert_eq!(curl(&serving, INDEX, &["--compressed"]), index);
+    let digest = format!("repr-digest: sha-256=:{}:", base64_of(&sha256(bytes)));
+    let head = String::from_utf8(curl(&serving, SQUASHFS, &["--head"])).expect("text");
+    assert!(head.contains(&digest), "{digest} in {head}");
+    assert_eq!(curl_code(&serving, SQUASHFS, &["--request", "OPTIONS"]), "204 0");
+    assert!(curl_code(&serving, SQUASHFS, &["--request", "DELETE"]).starts_with("405"));
+    let body = world.dir().join("body");
+    std::fs::write(&body, "hello").expect("body");
+    let data = format!("@{}", body.display());
+    let chunked = ["--request", "GET", "--header", "Transfer-Encoding: chunked", "--data-binary"];
+    assert_eq!(curl(&serving, SQUASHFS, &[&chunked[..], &[&data]].concat()), bytes);
+    serving.stop();
+}
+
+/// A digest in hex, in base64.
+fn base64_of(hex: &str) -> String {
+    use base64::Engine as _;
+    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(digit).collect();
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 /// `curl --continue-at -` on half a file.

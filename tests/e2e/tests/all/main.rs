@@ -18,6 +18,7 @@ mod items;
 mod json;
 mod kill;
 mod lifecycle;
+mod limits;
 mod pull;
 mod redirects;
 mod registry;
