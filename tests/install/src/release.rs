@@ -1,0 +1,155 @@
+//! One release of the chart, and the upstream that its mirror follows.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine as _;
+use fixtures::{Kernel, Release as Ubuntu, Server, SigningKey, Stream, StreamSpec};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Kube, Output, Site, run};
+
+/// The file of values below [`Release::folder`].
+pub const VALUES: &str = "values.json";
+
+/// A release, with its namespace, values and upstream.
+#[derive(Debug)]
+pub struct Release {
+    /// Where it is installed.
+    pub site: Site,
+    /// Its namespace.
+    pub kube: Kube,
+    /// Its name.
+    pub name: String,
+    /// What its mirror follows.
+    pub upstream: Server,
+    /// What that upstream publishes.
+    pub stream: Stream,
+    folder: TempDir,
+}
+
+impl Release {
+    /// A release that is not installed yet, with an upstream of Xenial and Noble.
+    #[must_use]
+    pub fn new(site: &Site, name: &str, namespace: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("install-").tempdir().expect("folder");
+        let key = SigningKey::generate("Test <test@example.org>").expect("key");
+        let tree = folder.path().join("upstream");
+        std::fs::create_dir(&tree).expect("folder");
+        let stream = StreamSpec::new()
+            .releases(&[Ubuntu::Xenial, Ubuntu::Noble])
+            .kernels(&[Kernel::Ga])
+            .scale(0.01)
+            .build();
+        stream.publish(&tree, &key).expect("publish");
+        let upstream = Server::start_on(tree, SocketAddr::new(site.host, 0)).expect("server");
+        let release = Self {
+            site: site.clone(),
+            kube: Kube::new(site, namespace),
+            name: name.to_owned(),
+            upstream,
+            stream,
+            folder,
+        };
+        release.write_values(&release.values(key.keyring()));
+        release
+    }
+
+    /// A folder that is removed with this value.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What differs from the chart's defaults: the images of these tests, their upstream and
+    /// keyring, and what the issue asks to be turned on.
+    fn values(&self, keyring: &[u8]) -> Value {
+        let image = |name: &str, tag: &str| self.site.image(name, tag);
+        json!({
+            "images": { "tags": {
+                "maas_region": image("maas-region-controller", "3.6.4"),
+                "maas_rack": image("maas-rack-controller", "3.6.4"),
+                "maas_cache": image("maas-mirror", "test"),
+                "maas_deployer": image("maas-deployer", "test"),
+                "maas_syslog": image("maas-region-controller", "3.6.4"),
+                "postgresql": image("postgres", "15"),
+            } },
+            "postgresql": { "enabled": true },
+            "conf": { "cache": {
+                "enabled": true,
+                "upstream": self.upstream.url(),
+                "keyring": { "data": base64::engine::general_purpose::STANDARD.encode(keyring) },
+            } },
+        })
+    }
+
+    fn write_values(&self, values: &Value) {
+        std::fs::write(self.values_file(), values.to_string()).expect("values");
+    }
+
+    fn values_file(&self) -> PathBuf {
+        self.folder.path().join(VALUES)
+    }
+
+    /// `helm` with this release's kubeconfig and namespace.
+    #[must_use]
+    pub fn helm(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(&self.site.helm);
+        command.env("KUBECONFIG", &self.site.kubeconfig);
+        for (name, folder) in [
+            ("HELM_CACHE_HOME", "cache"),
+            ("HELM_CONFIG_HOME", "config"),
+            ("HELM_DATA_HOME", "data"),
+        ] {
+            command.env(name, self.folder.path().join(folder));
+        }
+        command.args(["--namespace", self.kube.namespace()]).args(args);
+        run(&mut command, b"")
+    }
+
+    /// `helm install` or `helm upgrade` of the chart with the values and `extra` arguments,
+    /// returning when Kubernetes says that all is ready and every job done.
+    #[must_use]
+    pub fn apply(&self, verb: &str, extra: &[&str]) -> Output {
+        let (chart, values) = (self.site.chart.display(), self.values_file());
+        let (chart, values) = (chart.to_string(), values.display().to_string());
+        let common = [verb, &self.name, &chart, "--values", &values];
+        let wait = ["--wait", "--wait-for-jobs", "--timeout", "10m"];
+        self.helm(&[&common[..], &wait, extra].concat())
+    }
+
+    /// The name of one of its objects.
+    #[must_use]
+    pub fn object(&self, component: &str) -> String {
+        format!("{}-{component}", self.name)
+    }
+
+    /// The name of the first pod of one of its StatefulSets.
+    #[must_use]
+    pub fn pod(&self, component: &str) -> String {
+        format!("{}-{component}-0", self.name)
+    }
+
+    /// A label selector for everything in it, or for one component.
+    #[must_use]
+    pub fn selector(&self, component: Option<&str>) -> String {
+        let of = component.map(|name| format!(",app.kubernetes.io/component={name}"));
+        format!("app.kubernetes.io/instance={}{}", self.name, of.unwrap_or_default())
+    }
+
+    /// Runs SQL in the release's own PostgreSQL, as its superuser.
+    #[must_use]
+    pub fn sql(&self, statement: &str) -> Output {
+        let args = ["psql", "--username", "postgres", "--dbname", "maasdb", "-Atc", statement];
+        self.kube.exec(&self.pod("postgresql"), "postgresql", &args)
+    }
+
+    /// The paths of items that the mirror fetched from upstream.
+    #[must_use]
+    pub fn items_fetched(&self) -> usize {
+        let items = self.stream.item_paths();
+        self.upstream.requests().iter().filter(|request| items.contains(&request.path)).count()
+    }
+}

@@ -1,0 +1,62 @@
+//! The cluster and what is on it, by environment variables.
+
+use std::env;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Where the tests run.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// `KUBECONFIG`.
+    pub kubeconfig: PathBuf,
+    /// `HELM`.
+    pub helm: PathBuf,
+    /// `KUBECTL`.
+    pub kubectl: PathBuf,
+    /// `CLUSTER`: the driver, for a reboot of the node.
+    pub driver: PathBuf,
+    /// `CLUSTER_DIR`: its folder.
+    pub dir: PathBuf,
+    /// `CLUSTER_REGISTRY`, host and port: where the images are.
+    pub registry: String,
+    /// `CLUSTER_HOST`: the address under which pods reach this machine.
+    pub host: IpAddr,
+    /// `CHART`: the folder of the chart.
+    pub chart: PathBuf,
+}
+
+impl Site {
+    /// The site that the environment names; `None` where there is none.
+    ///
+    /// # Panics
+    ///
+    /// When only part of it is named.
+    #[must_use]
+    pub fn from_env() -> Option<Self> {
+        env::var_os("CLUSTER_REGISTRY")?;
+        Some(Self {
+            kubeconfig: path("KUBECONFIG"),
+            helm: path("HELM"),
+            kubectl: path("KUBECTL"),
+            driver: path("CLUSTER"),
+            dir: path("CLUSTER_DIR"),
+            registry: text("CLUSTER_REGISTRY"),
+            host: text("CLUSTER_HOST").parse().expect("CLUSTER_HOST is an IP address"),
+            chart: path("CHART"),
+        })
+    }
+
+    /// An image of `scripts/images`, as the cluster pulls it.
+    #[must_use]
+    pub fn image(&self, name: &str, tag: &str) -> String {
+        format!("{}/{name}:{tag}", self.registry)
+    }
+}
+
+fn text(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("{name} is not set; `scripts/test cluster` sets it"))
+}
+
+fn path(name: &str) -> PathBuf {
+    text(name).into()
+}

@@ -1,0 +1,125 @@
+//! `helm upgrade`, with nothing, a little and a lot to change.
+
+use install_tests::{Objects, Release, eventually};
+
+use crate::installed::{complete_images, maas};
+
+/// The pods of the three controllers, with their UIDs and how often their containers started.
+fn pods(release: &Release) -> Objects {
+    let mut pods = Objects::new();
+    for component in ["region", "rack", "postgresql"] {
+        pods.extend(release.kube.uids("pods", &release.selector(Some(component))));
+    }
+    assert_eq!(pods.len(), 3, "{pods:?}");
+    for (pod, uid) in &mut pods {
+        let args = ["pod", pod, "--output", "jsonpath={.status.containerStatuses[*].restartCount}"];
+        *uid = format!("{uid} {}", release.kube.ok(&[&["get"], &args[..]].concat()));
+    }
+    pods
+}
+
+fn jobs(release: &Release) -> Objects {
+    let mut jobs = release.kube.uids("jobs", &release.selector(None));
+    // The hooks run at every upgrade.
+    jobs.retain(|name, _| !name.ends_with("-secrets") && !name.ends_with("-quiesce"));
+    assert!(jobs.len() >= 6, "{jobs:?}");
+    jobs
+}
+
+fn without(mut objects: Objects, prefix: &str) -> Objects {
+    objects.retain(|name, _| !name.starts_with(prefix));
+    objects
+}
+
+/// The generation of each StatefulSet: how often its specification was changed.
+fn generations(release: &Release) -> String {
+    let path = "jsonpath={.items[*].metadata.generation}";
+    release.kube.ok(&["get", "statefulsets", "--output", path])
+}
+
+pub(crate) fn nothing(release: &Release) {
+    let before = (pods(release), jobs(release), generations(release));
+    release.apply("upgrade", &[]).expect("helm upgrade");
+    assert_eq!((pods(release), jobs(release), generations(release)), before);
+}
+
+pub(crate) fn setting(release: &Release) {
+    let (pods_before, jobs_before) = (pods(release), jobs(release));
+    release
+        .apply("upgrade", &["--set", "conf.maas.ntp.ntp_servers={192.0.2.1,192.0.2.2}"])
+        .expect("helm upgrade");
+    assert_eq!(pods(release), pods_before);
+    let configure = release.object("configure");
+    assert_eq!(
+        without(jobs(release), &release.object("import-images")).keys().count(),
+        without(jobs_before.clone(), &release.object("import-images")).keys().count()
+    );
+    assert_ne!(jobs(release), jobs_before, "configure did not run again");
+    let _ = release.kube.complete(&configure);
+    let servers = maas(release).setting("ntp_servers").to_string();
+    assert!(servers.contains("192.0.2.1") && servers.contains("192.0.2.2"), "{servers}");
+}
+
+pub(crate) fn image(release: &Release) {
+    let before = pods(release);
+    let image = release.site.image("maas-rack-controller", "3.6.4-again");
+    let tag = format!("images.tags.maas_rack={image}");
+    let ntp = "conf.maas.ntp.ntp_servers={192.0.2.1,192.0.2.2}";
+    release.apply("upgrade", &["--set", &tag, "--set", ntp]).expect("helm upgrade");
+    let rack = release.pod("rack");
+    let after = pods(release);
+    assert_ne!(after[&rack], before[&rack]);
+    assert_eq!(without(after, &rack), without(before, &rack));
+    crate::installed::rack(release);
+}
+
+/// The tags of a MAAS version.
+fn of_version(release: &Release, version: &str) -> Vec<String> {
+    ["region", "rack"]
+        .iter()
+        .map(|name| {
+            let image = release.site.image(&format!("maas-{name}-controller"), version);
+            format!("images.tags.maas_{name}={image}")
+        })
+        .collect()
+}
+
+fn apply_version(release: &Release, version: &str) -> install_tests::Output {
+    let tags = of_version(release, version);
+    release.apply("upgrade", &["--set", &tags[0], "--set", &tags[1]])
+}
+
+pub(crate) fn version(release: &Release) {
+    let before = pods(release);
+    let key = release.kube.secret("maas-api-key", "token");
+    apply_version(release, "3.7.3").expect("helm upgrade");
+    let after = pods(release);
+    let database = release.pod("postgresql");
+    assert_eq!(after[&database], before[&database]);
+    assert_ne!(after[&release.pod("region")], before[&release.pod("region")]);
+    // Each migration ran once in all.
+    let runs = release.sql("SELECT max(runs), count(*) FROM stand_in_migration");
+    assert!(runs.expect("migrations").starts_with("1|"), "a migration ran twice");
+    // A region that met a schema which is not its own would have said so and ended.
+    let recorded = release.sql("SELECT version FROM maas_deployer.schema_record").expect("record");
+    assert!(recorded.contains("3.7.3"), "{recorded}");
+    let said = maas(release).get("version/").expect("version");
+    assert_eq!(said["version"], "3.7.3");
+    assert_eq!(release.kube.secret("maas-api-key", "token"), key);
+    assert_eq!(complete_images(&maas(release)).map(|all| all.len()), Some(2));
+    crate::installed::rack(release);
+}
+
+/// What is refused changes nothing, and the next upgrade is free to go on.
+pub(crate) fn older(release: &Release) {
+    let before = pods(release);
+    let refused = apply_version(release, "3.6.4");
+    assert!(!refused.success, "{}", refused.stdout);
+    let log = release.kube.logs(&release.object("quiesce"));
+    assert!(log.contains("3.7.3") && log.contains("3.6.4"), "{log}");
+    assert_eq!(pods(release), before);
+    apply_version(release, "3.7.3").expect("the next upgrade");
+    assert_eq!(pods(release), before);
+    let maas = maas(release);
+    eventually("MAAS's answer", || maas.get("version/"));
+}
