@@ -27,6 +27,13 @@ suite() { (. /etc/os-release && printf '%s\n' "$VERSION_CODENAME"); }
 
 key_of() { sha256sum | cut -c 1-16; }
 
+# Writes the list of the packages in a folder, and prints a Release file for it.
+index() { # FOLDER SUITE
+    (cd "$1" && dpkg-scanpackages --multiversion . 2>/dev/null >Packages)
+    printf 'Suite: %s\nCodename: %s\nDate: %s\nSHA256:\n %s %s Packages\n' "$2" "$2" "$(date --utc --rfc-email)" \
+        "$(sha256sum <"$1/Packages" | cut -d ' ' -f 1)" "$(stat --format=%s "$1/Packages")"
+}
+
 # The packages and all they need, fetched by this machine's own apt settings and
 # checked by its keys, as a folder that apt can read. No address of an archive
 # gets any further than here.
@@ -45,17 +52,18 @@ make_pool() {
     quietly apt-get "${options[@]}" update
     quietly apt-get "${options[@]}" --yes --download-only install '?essential' "${pool_packages[@]}"
     rm -rf "$part/partial" "$part/lock"
-    (cd "$part" && dpkg-scanpackages --multiversion . 2>/dev/null >Packages)
+    index "$part" "$(suite)" >"$part/Release"
     mv "$part" "$pool"
 }
 
 # A minimal system of this machine's own release; its only source of packages is
 # the pool, mounted while an image is built.
+# shellcheck disable=SC2016 # the hooks' own $1
 make_base() {
     local pool=$1 base=$2
     if [[ -e $base ]]; then return; fi
     printf '== making the base of the test images\n' >&2
-    quietly mmdebstrap --variant=minbase --format=tar --aptopt='APT::Sandbox::User "root"' \
+    quietly mmdebstrap --variant=minbase --include=apt --format=tar --aptopt='APT::Sandbox::User "root"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         --customize-hook='rm -f "$1/etc/hostname" "$1/etc/resolv.conf"' \
@@ -74,14 +82,9 @@ make_repository() { # DEBS REPOSITORY
     mkdir -p "$part" "$home"
     chmod 0700 "$home"
     cp "$debs"/*.deb "$part"
-    (
-        cd "$part"
-        dpkg-scanpackages --multiversion . 2>/dev/null >Packages
-        apt-ftparchive -o APT::FTPArchive::Release::Suite=stand-in release . >"$work/Release"
-        mv "$work/Release" Release
-    )
+    index "$part" stand-in >"$work/Release"
     quietly gpg --homedir "$home" --batch --passphrase '' --quick-generate-key 'MAAS test archive' ed25519 sign never
-    quietly gpg --homedir "$home" --batch --clearsign --output "$part/InRelease" "$part/Release"
+    quietly gpg --homedir "$home" --batch --clearsign --output "$part/InRelease" "$work/Release"
     quietly gpg --homedir "$home" --batch --armor --export --output "$part/archive-key.asc"
     gpg --homedir "$home" --batch --with-colons --list-keys | awk -F: '/^fpr/ { print $10; exit }' >"$part/fingerprint"
     quietly gpgconf --homedir "$home" --kill all
@@ -110,12 +113,13 @@ stage_program() { # CRATE VARIABLE LIBRARY…
 }
 
 stage_packages() {
-    local debs=$work/debs key
+    local debs=$work/debs key stand_in
     if [[ -n ${MAAS_DEBS:-} ]]; then
         debs=$MAAS_DEBS
     else
         mkdir -p "$debs"
-        quietly "$(program stand-in-maas STAND_IN_MAAS_BIN)" debs --out "$debs" --version "$version"
+        stand_in=$(program stand-in-maas STAND_IN_MAAS_BIN)
+        quietly "$stand_in" debs --out "$debs" --version "$version"
     fi
     key=$(cd "$debs" && sha256sum -- *.deb | key_of)
     repository=$images_cache/maas-$key
@@ -138,7 +142,7 @@ import_base() { # BASE NAME
 
 # Arguments that only a build for tests has, one a line.
 local_arguments() { # IMAGE
-    printf -- '--build-arg=%s\n' "BASE=$base_name" BINARY=prebuilt
+    printf -- '--build-arg=BASE=%s\n' "$base_name"
     case $1 in
         maas-region-controller | maas-rack-controller)
             printf -- '--build-arg=%s\n' "MAAS_ARCHIVE=file:/archive/${repository##*/}" MAAS_SUITE=./ \
@@ -155,7 +159,7 @@ build_image() { # IMAGE
     name=localhost/${image%-baked}:$(MAAS_VERSION=${package_version:-} tag "$image")
     archive=$out/${name#localhost/}
     archive=${archive/:/-}.tar
-    mapfile -t options < <(arguments "$image" && local_arguments "$image")
+    mapfile -t options < <(BINARY=prebuilt arguments "$image" && local_arguments "$image")
     printf '== building %s\n' "$name" >&2
     quietly bud bud --layers --isolation chroot --format docker --pull-never --timestamp "$(source_date)" \
         "${options[@]}" --file "$context/$(dockerfile "$image")" --iidfile "$work/iid" --tag "$name" "$context"
@@ -230,7 +234,7 @@ build_for_tests() {
     # shellcheck disable=SC2064 # the folder of now
     trap "rm -rf '$work'" EXIT
     open_cache
-    key=$( { suite; printf '%s\n' "${pool_packages[@]}"; declare -f make_pool make_base; } | key_of)
+    key=$( { suite; printf '%s\n' "${pool_packages[@]}"; declare -f index make_pool make_base; } | key_of)
     pool=$images_cache/pool-$key base=$images_cache/base-$key.tar base_name=localhost/maas-test-base:$key
     make_pool "$pool"
     make_base "$pool" "$base"
