@@ -111,7 +111,8 @@ livenessProbe:
 
 {{/* Where the deployer looks for Secrets and the like: one volume each, by the
      names that a pod asks for. Those that were not given are left out.
-     Takes root, names. */}}
+     Takes root, names. Modes are decimal, since readers of YAML differ about
+     0440: 288 is 0440, 292 is 0444, 256 is 0400. */}}
 {{- define "maas.volumes" -}}
 {{- $root := .root -}}
 {{- $fullname := include "maas.fullname" .root -}}
@@ -119,33 +120,33 @@ livenessProbe:
 {{- if eq . "deployer" -}}
 - {name: deployer, emptyDir: {}}
 {{ else if eq . "db-admin" -}}
-- {name: db-admin, secret: {secretName: {{ include "maas.secret.db-admin" $root | quote }}, defaultMode: 0440, items: [{key: DATABASE_USERNAME, path: DATABASE_USERNAME}, {key: DATABASE_PASSWORD, path: DATABASE_PASSWORD}]}}
+- {name: db-admin, secret: {secretName: {{ include "maas.secret.db-admin" $root | quote }}, defaultMode: 288, items: [{key: DATABASE_USERNAME, path: DATABASE_USERNAME}, {key: DATABASE_PASSWORD, path: DATABASE_PASSWORD}]}}
 {{ else if eq . "db-user" -}}
-- {name: db-user, secret: {secretName: {{ include "maas.secret.db-user" $root | quote }}, defaultMode: 0440, items: [{key: DATABASE_USERNAME, path: DATABASE_USERNAME}, {key: DATABASE_PASSWORD, path: DATABASE_PASSWORD}]}}
+- {name: db-user, secret: {secretName: {{ include "maas.secret.db-user" $root | quote }}, defaultMode: 288, items: [{key: DATABASE_USERNAME, path: DATABASE_USERNAME}, {key: DATABASE_PASSWORD, path: DATABASE_PASSWORD}]}}
 {{ else if eq . "admin" -}}
-- {name: admin, secret: {secretName: {{ include "maas.secret.admin" $root | quote }}, defaultMode: 0440, items: [{key: USERNAME, path: USERNAME}, {key: PASSWORD, path: PASSWORD}, {key: EMAIL, path: EMAIL}]}}
+- {name: admin, secret: {secretName: {{ include "maas.secret.admin" $root | quote }}, defaultMode: 288, items: [{key: USERNAME, path: USERNAME}, {key: PASSWORD, path: PASSWORD}, {key: EMAIL, path: EMAIL}]}}
 {{ else if eq . "region-secret" -}}
-- {name: region-secret, secret: {secretName: {{ include "maas.secret.region" $root | quote }}, defaultMode: 0440, items: [{key: REGION_SECRET, path: REGION_SECRET}]}}
+- {name: region-secret, secret: {secretName: {{ include "maas.secret.region" $root | quote }}, defaultMode: 288, items: [{key: REGION_SECRET, path: REGION_SECRET}]}}
 {{ else if eq . "api-key" -}}
 {{- if eq (include "maas.secret.api-key.namespace" $root) $root.Release.Namespace -}}
-- {name: api-key, secret: {secretName: {{ include "maas.secret.api-key" $root | quote }}, defaultMode: 0440, optional: true}}
+- {name: api-key, secret: {secretName: {{ include "maas.secret.api-key" $root | quote }}, defaultMode: 288, optional: true}}
 {{ end -}}
 {{- else if eq . "keyring" -}}
 {{- $keyring := $root.Values.conf.cache.keyring -}}
 {{- if $keyring.secret -}}
-- {name: keyring, secret: {secretName: {{ $keyring.secret | quote }}, defaultMode: 0444, items: [{key: {{ $keyring.key | quote }}, path: keyring.gpg}]}}
+- {name: keyring, secret: {secretName: {{ $keyring.secret | quote }}, defaultMode: 292, items: [{key: {{ $keyring.key | quote }}, path: keyring.gpg}]}}
 {{ else if include "maas.keyring" $root -}}
-- {name: keyring, configMap: {name: {{ $keyring.config_map | default (printf "%s-keyring" $fullname) | quote }}, defaultMode: 0444, items: [{key: {{ ternary $keyring.key "keyring.gpg" (ne $keyring.config_map "") | quote }}, path: keyring.gpg}]}}
+- {name: keyring, configMap: {name: {{ $keyring.config_map | default (printf "%s-keyring" $fullname) | quote }}, defaultMode: 292, items: [{key: {{ ternary $keyring.key "keyring.gpg" (ne $keyring.config_map "") | quote }}, path: keyring.gpg}]}}
 {{ end -}}
 {{- else if eq . "database-ca" -}}
 {{- if include "maas.database.ca" $root -}}
-- {name: database-ca, configMap: {name: {{ $fullname }}-database-ca, defaultMode: 0444}}
+- {name: database-ca, configMap: {name: {{ $fullname }}-database-ca, defaultMode: 292}}
 {{ end -}}
 {{- else if eq . "maas-tls" -}}
-- {name: maas-tls, secret: {secretName: {{ include "maas.secret.tls" $root | quote }}, defaultMode: 0440}}
+- {name: maas-tls, secret: {secretName: {{ include "maas.secret.tls" $root | quote }}, defaultMode: 288}}
 {{ else if eq . "maas-ca" -}}
 {{- if $root.Values.conf.maas.tls.enabled -}}
-- {name: maas-ca, secret: {secretName: {{ include "maas.secret.tls" $root | quote }}, defaultMode: 0444, optional: true, items: [{key: ca.crt, path: ca.crt}]}}
+- {name: maas-ca, secret: {secretName: {{ include "maas.secret.tls" $root | quote }}, defaultMode: 292, optional: true, items: [{key: ca.crt, path: ca.crt}]}}
 {{ end -}}
 {{- else -}}
 {{- fail (printf "no volume is called %s" .) -}}

@@ -5,7 +5,8 @@
 {{- $root := .root -}}
 {{- $text := "" -}}
 {{- range .sections -}}
-{{- $text = printf "%s%s%s:%s" $text (ternary "," "" (ne $text "")) (toJson .) (include (printf "maas.settings.%s" .) $root) -}}
+{{- $key := ternary "secrets" . (or (eq . "secrets.api_key") (eq . "secrets.region")) -}}
+{{- $text = printf "%s%s%s:%s" $text (ternary "," "" (ne $text "")) (toJson $key) (include (printf "maas.settings.%s" .) $root) -}}
 {{- end -}}
 {{- printf "{%s}" $text -}}
 {{- end -}}
@@ -14,18 +15,32 @@
 {{- dict "name" .Release.Name "namespace" .Release.Namespace "fullname" (include "maas.fullname" .) "chart_version" .Chart.Version | toJson -}}
 {{- end -}}
 
-{{/* A Secret is made by the job unless its password stands in the values (the
-     chart renders it then) or is the operator's to bring. */}}
+{{/* What `job secrets` makes, or, where `generate` is false, checks: the
+     database's admin is the operator's to bring unless the chart runs the
+     database. Those whose password stands in the values are left out: the chart
+     renders them, after this job. */}}
 {{- define "maas.settings.secrets" -}}
 {{- $db := .Values.endpoints.maas_db.auth -}}
 {{- $admin := .Values.endpoints.maas_region.auth.admin -}}
-{{- dict
-  "db_admin" (dict "name" (include "maas.secret.db-admin" .) "generate" (and .Values.postgresql.enabled (not $db.admin.password)) "username" $db.admin.username)
-  "db_user" (dict "name" (include "maas.secret.db-user" .) "generate" (not $db.user.password) "username" $db.user.username)
-  "admin" (dict "name" (include "maas.secret.admin" .) "generate" (not $admin.password) "username" $admin.username "email" $admin.email)
-  "region" (dict "name" (include "maas.secret.region" .) "generate" true)
-  "api_key" (dict "name" (include "maas.secret.api-key" .) "namespace" (include "maas.secret.api-key.namespace" .))
-  | toJson -}}
+{{- $text := printf "\"region\":%s" (dict "name" (include "maas.secret.region" .) "generate" true | toJson) -}}
+{{- if not $admin.password -}}
+{{- $text = printf "%s,\"admin\":%s" $text (dict "name" (include "maas.secret.admin" .) "generate" true "username" $admin.username "email" $admin.email | toJson) -}}
+{{- end -}}
+{{- if not $db.admin.password -}}
+{{- $text = printf "%s,\"db_admin\":%s" $text (dict "name" (include "maas.secret.db-admin" .) "generate" .Values.postgresql.enabled "username" $db.admin.username | toJson) -}}
+{{- end -}}
+{{- if not $db.user.password -}}
+{{- $text = printf "%s,\"db_user\":%s" $text (dict "name" (include "maas.secret.db-user" .) "generate" true "username" $db.user.username | toJson) -}}
+{{- end -}}
+{{- printf "{%s}" $text -}}
+{{- end -}}
+
+{{/* Of that section, what the jobs need that write these two. */}}
+{{- define "maas.settings.secrets.region" -}}
+{{- dict "region" (dict "name" (include "maas.secret.region" .)) | toJson -}}
+{{- end -}}
+{{- define "maas.settings.secrets.api_key" -}}
+{{- dict "api_key" (dict "name" (include "maas.secret.api-key" .) "namespace" (include "maas.secret.api-key.namespace" .)) | toJson -}}
 {{- end -}}
 
 {{- define "maas.settings.database" -}}
