@@ -1,0 +1,53 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"time"
+
+	"maas-mirror/tests/cluster/internal/layout"
+)
+
+// restartDelay keeps a component that fails at once from filling its log.
+const restartDelay = time.Second
+
+// component is one program that runs for as long as the node does.
+type component struct {
+	name    string
+	program string
+	args    []string
+	env     []string
+}
+
+// keep runs the component and starts it again whenever it ends, until ctx is
+// done.
+func (c component) keep(ctx context.Context, dir layout.Dir) {
+	for ctx.Err() == nil {
+		err := c.run(ctx, dir)
+		if ctx.Err() != nil {
+			return
+		}
+		log.Printf("%s ended (%v); starting it again", c.name, err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(restartDelay):
+		}
+	}
+}
+
+func (c component) run(ctx context.Context, dir layout.Dir) error {
+	output, err := os.OpenFile(dir.Log(c.name+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer output.Close()
+	fmt.Fprintf(output, "== started %s\n", time.Now().Format(time.RFC3339))
+	command := exec.CommandContext(ctx, c.program, c.args...)
+	command.Args[0] = c.name // the multi-call program goes by it
+	command.Env = append(os.Environ(), c.env...)
+	command.Stdout, command.Stderr = output, output
+	return command.Run()
+}
