@@ -35,7 +35,6 @@ pub(super) fn job(error: &JobError, settings_from: &str) -> Option<String> {
         }
         JobError::Keyring { source, .. } => keyring(source),
         JobError::File { .. } => "check the volume: its mount, its owner and its free space",
-        JobError::NoApiKey => "the job export-api-key writes it: kubectl get jobs",
         JobError::ImageVersion(_) => "use an image whose package maas-region-api dpkg-query knows",
         JobError::OldServer { .. } => "upgrade the server, or name another in endpoints.maas_db",
         JobError::Downgrade { .. } => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::error::JobError;
 use crate::cluster::Cluster;
 use crate::database::{Server, Session};
-use crate::maas::{ApiKey, Client, Options, Retries, candidates};
+use crate::maas::{ApiKey, Client, Options, Problem, Retries, candidates};
 use crate::secret::{Mounts, Secret};
 use crate::settings::Settings;
 use crate::wait::{State, Wait};
@@ -108,26 +108,50 @@ impl Context {
         .await
     }
 
-    /// MAAS's API key: from its mounted Secret, or, where that was made after
-    /// this pod, from the cluster.
-    pub(super) fn api_key(&self) -> Result<ApiKey, JobError> {
-        let text = self.mounts.api_key()?.ok_or(JobError::NoApiKey)?;
-        parse_key(&text)
-    }
-
-    /// A client of MAAS with the key, once its API answers.
+    /// A client of MAAS with an administrator's key, once its API answers: the
+    /// key of its mounted Secret; else the key that MAAS gives the mounted admin,
+    /// for a Secret that is in another namespace cannot be mounted.
     pub(super) async fn maas_with_key(&self) -> Result<Client, JobError> {
+        let has_login = self.mounts.path("secrets/admin/PASSWORD").exists();
         let wait = Wait::new("the API key's Secret", self.limit(Duration::from_secs(300)))
             .next("kubectl get jobs; the job export-api-key writes it");
         // The kubelet brings a Secret into a running pod within two minutes.
         let key = wait
-            .until(async || match self.api_key() {
-                Ok(key) => Ok(State::Ready(key)),
-                Err(JobError::NoApiKey) => Ok(State::Waiting("it is not there yet".to_owned())),
-                Err(error) => Err(error),
+            .until(async || match self.mounts.api_key()? {
+                Some(text) => Ok(State::Ready(Some(parse_key(&text)?))),
+                None if has_login => Ok(State::Ready(None)),
+                None => {
+                    let reason = "it is not there yet".to_owned();
+                    Ok::<_, JobError>(State::Waiting(reason))
+                }
             })
             .await?;
-        Ok(self.maas().await?.with_key(key))
+        let maas = self.maas().await?;
+        let key = match key {
+            Some(key) => key,
+            None => self.key_of_admin(&maas).await?,
+        };
+        Ok(maas.with_key(key))
+    }
+
+    /// The key that MAAS gives the mounted admin.
+    pub(super) async fn key_of_admin(&self, maas: &Client) -> Result<ApiKey, JobError> {
+        let admin = self.mounts.admin()?;
+        let key = maas.authenticate(&admin).await.map_err(|error| match error.problem {
+            Problem::Forbidden => JobError::failed(
+                format!("MAAS does not accept the password of {} in the admin Secret", admin.username),
+                "put the user's present password into the admin Secret, or set it in MAAS to the Secret's",
+            ),
+            _ => error.into(),
+        })?;
+        let user = maas.clone().with_key(key.clone()).whoami().await?;
+        if user.is_superuser {
+            return Ok(key);
+        }
+        Err(JobError::failed(
+            format!("the user {} of the admin Secret is no administrator of MAAS", user.username),
+            "name an administrator in the admin Secret",
+        ))
     }
 }
 

@@ -7,7 +7,7 @@ use super::error::JobError;
 use super::report::Report;
 use super::{region_image, schema};
 use crate::database::Session;
-use crate::region_command::Run;
+use crate::region_command::{CommandError, Run};
 use crate::secret::{Login, Secret};
 
 /// How long `createadmin` may take. It has been seen to ask for ever.
@@ -23,61 +23,62 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     let email = context.mounts.admin_email()?;
     check(&admin, &email)?;
     let session = context.maas_database().await?;
-    if is_there(&session, &admin.username).await? {
+    if look(&session, &admin.username).await? == Found::Administrator {
         report.noted(format!("the administrator {} is there", admin.username));
         return Ok(report);
     }
     address_is_free(&session, &email).await?;
     region_image::configure(context)?;
-    let password = admin.password.expose();
-    // Asked twice. Without --ssh-import it would ask once more.
-    let stdin = Secret::new(format!("{password}\n{password}\n"));
-    let args = ["createadmin", "--username", &admin.username, "--email", &email, "--ssh-import="];
-    let made = Run::maas_region(LIMIT)
-        .args(args)
-        .stdin(stdin)
-        .mask(&admin.password)
-        .mask(&context.mounts.database_user()?.password)
-        .run()
-        .await;
-    match made {
-        Ok(_) if is_there(&session, &admin.username).await? => {
-            report.changed(format!("made the administrator {}", admin.username));
-            Ok(report)
+    match create(context, &admin, &email).await {
+        Ok(()) => report.changed(format!("made the administrator {}", admin.username)),
+        // Another run made it just now.
+        Err(CommandError::Failed { tail, .. }) if tail.contains("AlreadyExistingUser") => {
+            report.noted(format!("the user {} is there", admin.username));
         }
-        Ok(_) => Err(JobError::failed(
-            format!("maas-region createadmin succeeded, but there is no user {}", admin.username),
+        Err(error) => return Err(error.into()),
+    }
+    match look(&session, &admin.username).await? {
+        Found::Administrator | Found::Unknown => Ok(report),
+        Found::Nobody => Err(JobError::failed(
+            format!("maas-region createadmin ended well, but there is no user {}", admin.username),
             "check that database and regiond.conf name the same database",
         )),
-        // Another run made it just now.
-        Err(error) => match is_there(&session, &admin.username).await {
-            Ok(true) => {
-                report.noted(format!("the administrator {} is there", admin.username));
-                Ok(report)
-            }
-            _ => Err(error.into()),
-        },
     }
 }
 
-/// Whether the user is there, as an administrator.
-async fn is_there(session: &Session, username: &str) -> Result<bool, JobError> {
+async fn create(context: &Context, admin: &Login, email: &str) -> Result<(), CommandError> {
+    let password = admin.password.expose();
+    // Asked twice. Without --ssh-import it would ask once more.
+    let stdin = Secret::new(format!("{password}\n{password}\n"));
+    let args = ["createadmin", "--username", &admin.username, "--email", email, "--ssh-import="];
+    let mut run = Run::maas_region(LIMIT).args(args).stdin(stdin).mask(&admin.password);
+    if let Ok(user) = context.mounts.database_user() {
+        run = run.mask(&user.password);
+    }
+    run.run().await.map(drop)
+}
+
+/// What the database says of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Administrator,
+    Nobody,
+    /// There is no table of users: a schema that is not there yet, or not known.
+    Unknown,
+}
+
+async fn look(session: &Session, username: &str) -> Result<Found, JobError> {
     let sql = "SELECT is_superuser, is_active FROM auth_user WHERE username = $1";
-    let row = session.row("look for the administrator", sql, &[&username]).await;
-    let row = row.map_err(|error| {
-        if schema::is_missing(&error) {
-            return JobError::refused(
-                "the database has no table of users yet",
-                "run this after db-sync: maas-deployer job wait schema",
-            );
-        }
-        error.into()
-    })?;
-    let Some(row) = row else { return Ok(false) };
+    let row = match session.row("look for the administrator", sql, &[&username]).await {
+        Ok(Some(row)) => row,
+        Ok(None) => return Ok(Found::Nobody),
+        Err(error) if schema::is_missing(&error) => return Ok(Found::Unknown),
+        Err(error) => return Err(error.into()),
+    };
     let (is_superuser, is_active): (bool, bool) =
         (row.try_get(0).unwrap_or(false), row.try_get(1).unwrap_or(false));
     let what = match (is_superuser, is_active) {
-        (true, true) => return Ok(true),
+        (true, true) => return Ok(Found::Administrator),
         (true, false) => "is not active",
         (false, _) => "is no administrator",
     };
@@ -89,8 +90,11 @@ async fn is_there(session: &Session, username: &str) -> Result<bool, JobError> {
 
 async fn address_is_free(session: &Session, email: &str) -> Result<(), JobError> {
     let sql = "SELECT username FROM auth_user WHERE lower(email) = lower($1)";
-    let Some(row) = session.row("look for the e-mail address", sql, &[&email]).await? else {
-        return Ok(());
+    let row = match session.row("look for the e-mail address", sql, &[&email]).await {
+        Ok(Some(row)) => row,
+        Ok(None) => return Ok(()),
+        Err(error) if schema::is_missing(&error) => return Ok(()),
+        Err(error) => return Err(error.into()),
     };
     let owner: String = row.try_get(0).unwrap_or_default();
     Err(JobError::refused(

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::error::JobError;
 use super::report::Report;
-use super::{files, region_image};
+use super::{files, region_image, schema};
 use crate::database::Session;
 use crate::region_command::Run;
 use crate::secret::Secret;
@@ -115,10 +115,13 @@ async fn is_so(session: &Session, pair: &Pair, port: u16) -> Result<bool, JobErr
     let same = |name: &str, wanted: &str| {
         held.get(name).and_then(Value::as_str).unwrap_or_default().trim() == wanted.trim()
     };
-    let doing = "read the port of MAAS's TLS";
     let sql = "SELECT value FROM maasserver_config WHERE name = 'tls_port'";
-    let row = session.row(doing, sql, &[]).await?;
-    let held_port: Value = row.and_then(|row| row.try_get(0).ok()).unwrap_or_default();
+    let held_port = match session.row("read the port of MAAS's TLS", sql, &[]).await {
+        Ok(row) => row.and_then(|row| row.try_get::<_, Value>(0).ok()),
+        Err(error) if schema::is_missing(&error) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let held_port = held_port.or_else(|| held.get("port").cloned()).unwrap_or_default();
     Ok(same("cert", &pair.certificate)
         && same("key", pair.key.expose())
         && same("cacert", pair.ca.as_deref().unwrap_or_default())

@@ -64,9 +64,6 @@ pub enum JobError {
         /// What the system says.
         source: io::Error,
     },
-    /// There is no API key yet.
-    #[error("the Secret of the API key is not there yet")]
-    NoApiKey,
     /// The image's version cannot be told.
     #[error("cannot tell the version of MAAS in this image")]
     ImageVersion(#[source] VersionError),

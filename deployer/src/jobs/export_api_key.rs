@@ -4,7 +4,7 @@ use super::context::{Context, parse_key};
 use super::error::JobError;
 use super::report::Report;
 use crate::cluster::{Cluster, Made, SecretData};
-use crate::maas::{ApiKey, Client, Problem};
+use crate::maas::{ApiKey, Client};
 use crate::settings::ApiKeySecret;
 
 /// The key in the Secret.
@@ -35,7 +35,7 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
         report.noted(format!("the API key in the Secret {place} works"));
         return Ok(report);
     }
-    let key = new_key(context, &maas).await?;
+    let key = context.key_of_admin(&maas).await?;
     write(&cluster, secret, &key).await?;
     report.changed(format!("wrote the API key to the Secret {place}"));
     Ok(report)
@@ -55,25 +55,6 @@ async fn works(maas: &Client, key: ApiKey, place: &str) -> Result<bool, JobError
         }
         Err(error) => Err(error.into()),
     }
-}
-
-async fn new_key(context: &Context, maas: &Client) -> Result<ApiKey, JobError> {
-    let admin = context.mounts.admin()?;
-    let key = maas.authenticate(&admin).await.map_err(|error| match error.problem {
-        Problem::Forbidden => JobError::failed(
-            format!("MAAS does not accept the password of {} in the admin Secret", admin.username),
-            "put the user's present password into the admin Secret, or set it in MAAS to the Secret's",
-        ),
-        _ => error.into(),
-    })?;
-    let user = maas.clone().with_key(key.clone()).whoami().await?;
-    if !user.is_superuser {
-        return Err(JobError::failed(
-            format!("the user {} of the admin Secret is no administrator of MAAS", user.username),
-            "name an administrator in the admin Secret",
-        ));
-    }
-    Ok(key)
 }
 
 async fn write(cluster: &Cluster, secret: &ApiKeySecret, key: &ApiKey) -> Result<(), JobError> {

@@ -50,8 +50,8 @@ pub(super) fn content(context: &Context) -> Result<Secret, JobError> {
     Ok(Secret::new(format!("{}\n", lines.join("\n"))))
 }
 
-/// `text` as a YAML scalar in double quotes. All that is not plain ASCII is
-/// escaped: MAAS's parser refuses some of it raw.
+/// `text` as a YAML scalar in double quotes. What YAML's parsers refuse raw, or
+/// take for a line break, is escaped.
 fn yaml(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -61,7 +61,10 @@ fn yaml(text: &str) -> String {
                 quoted.push(c);
             }
             ' '..='~' => quoted.push(c),
-            c => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' | '\0'..='\u{9f}' => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => quoted.push(c),
         }
     }
     quoted.push('"');
@@ -76,7 +79,7 @@ mod tests {
     fn every_text_stays_one_scalar() {
         assert_eq!(yaml("maas"), "\"maas\"");
         assert_eq!(yaml("no: #1 'x' \"y\" \\z"), "\"no: #1 'x' \\\"y\\\" \\\\z\"");
-        assert_eq!(yaml("ä😀"), "\"\\U000000E4\\U0001F600\"");
+        assert_eq!(yaml("ä😀\u{2028}\u{85}"), "\"ä😀\\u2028\\u0085\"");
         assert_eq!(yaml(""), "\"\"");
     }
 }
