@@ -1,0 +1,197 @@
+//! Verbs and their options.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::jobs::wait_for::Target;
+
+/// Installs MAAS on Kubernetes; in the cluster, runs the jobs of the chart.
+#[derive(Debug, Parser)]
+#[command(
+    name = "maas-deployer",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 error, 5 refused before starting, 64 usage, 130 and 143 \
+        interrupted."
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// Under a heading of their own: clap would list them among the verb's.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every verb")]
+pub(super) struct Global {
+    /// Form of what is printed on stdout
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORM",
+        env = "MAAS_DEPLOYER_OUTPUT"
+    )]
+    pub(super) output: Format,
+    /// Print errors and warnings only
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Form of the log on stderr
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORM",
+        env = "MAAS_DEPLOYER_LOG_FORMAT"
+    )]
+    pub(super) log_format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    // Not doc comments: with those, clap gives each value a line of --help.
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run a job of the chart, in the cluster
+    Job(JobArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JobArgs {
+    /// Settings, JSON [default: the variable `MAAS_DEPLOYER_SETTINGS`, then settings.json beside the program]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) settings: Option<PathBuf>,
+    /// How long to wait for one thing, such as 90s, 15m or 2h [default: by job]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    pub(super) timeout: Option<Duration>,
+    /// How often a call of MAAS is tried again that failed for a reason that may pass
+    #[arg(long, global = true, value_name = "N", default_value = "6")]
+    pub(super) retries: u32,
+    #[command(subcommand)]
+    pub(super) job: Job,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Job {
+    /// Copy this program and its settings to a folder
+    InstallSelf {
+        /// The folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Make the Secrets that are not there, check the others
+    Secrets,
+    /// Before an upgrade: remove failed Jobs; stop the regions where MAAS's version changes
+    Quiesce,
+    /// Wait until something is there
+    Wait {
+        /// database, database-admin, schema, shared-secret, api, mirror, job/NAME, tcp/HOST:PORT
+        #[arg(value_name = "TARGET", required = true)]
+        targets: Vec<Target>,
+    },
+    /// Make MAAS's role and database
+    DbInit,
+    /// Bring the database's schema to this image's version of MAAS
+    DbSync,
+    /// Put the shared secret of regions and racks into the database
+    SeedSecret,
+    /// Make MAAS's administrator
+    CreateAdmin,
+    /// Have MAAS serve its API over TLS
+    EnableTls,
+    /// Write the administrator's API key to its Secret
+    ExportApiKey,
+    /// Set MAAS's settings, boot source and selections
+    Configure,
+    /// Import the boot images, to completion, and make them the defaults
+    ImportImages,
+    /// Write MAAS's configuration of its database
+    RegionConf {
+        /// The file [default: /etc/maas-deployer/region/regiond.conf]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Register this rack with the region
+    RegisterRack,
+    /// Tell whether a region or a rack is well
+    Probe {
+        /// Of what; without it, whether systemd answers
+        #[arg(value_name = "WHAT", value_enum, required_unless_present = "live")]
+        subject: Option<ProbeSubject>,
+        /// Whether it lives, rather than whether it is ready
+        #[arg(long)]
+        live: bool,
+        /// The region's URL
+        #[arg(long, value_name = "URL", hide = true)]
+        url: Option<String>,
+    },
+    /// Check an installation: key, racks, images, mirror
+    Test,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProbeSubject {
+    Region,
+    Rack,
+}
+
+/// `90s`, `15m`, `2h`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is no duration such as 90s, 15m or 2h");
+    let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    let duration = span.try_into().map_err(|_| wrong())?;
+    if duration == Duration::ZERO { Err(wrong()) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        for text in ["", "15", "0s", "-1s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn wait_takes_its_options_on_either_side() {
+        let cli = Cli::try_parse_from([
+            "maas-deployer",
+            "job",
+            "wait",
+            "--timeout",
+            "15m",
+            "database",
+            "schema",
+        ])
+        .unwrap();
+        let Verb::Job(args) = cli.verb;
+        assert_eq!(args.timeout, Some(Duration::from_secs(900)));
+        let Job::Wait { targets } = args.job else { panic!("{:?}", args.job) };
+        assert_eq!(targets, [Target::Database, Target::Schema]);
+    }
+}

@@ -1,0 +1,121 @@
+//! The one place that prints errors.
+
+use std::error::Error;
+
+use serde_json::json;
+
+use super::hints;
+use super::output::Output;
+use crate::jobs::JobError;
+use crate::settings::LoadError;
+
+/// Exit codes; the same in all verbs, and as `maas-mirror`'s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    Done = 0,
+    Error = 1,
+    Refused = 5,
+    Usage = 64,
+    Interrupted = 130,
+    Terminated = 143,
+}
+
+impl Exit {
+    pub(super) fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Why a verb failed: what was being done, the chain of causes, what to do
+/// next, and the exit code.
+#[derive(Debug)]
+pub(super) struct Failure {
+    doing: String,
+    causes: Vec<String>,
+    details: Vec<String>,
+    hint: Option<String>,
+    exit: Exit,
+}
+
+impl Failure {
+    /// `doing` failed because of `error` and its causes.
+    pub(super) fn new(doing: impl Into<String>, error: &dyn Error) -> Self {
+        let (doing, causes) = (doing.into(), causes(error));
+        Self { doing, causes, details: Vec::new(), hint: None, exit: Exit::Error }
+    }
+
+    /// `doing` failed for a reason that is no error of another layer.
+    pub(super) fn message(doing: impl Into<String>, reason: impl Into<String>) -> Self {
+        let (doing, causes) = (doing.into(), vec![reason.into()]);
+        Self { doing, causes, details: Vec::new(), hint: None, exit: Exit::Error }
+    }
+
+    /// The settings cannot be used.
+    pub(super) fn settings(error: &LoadError) -> Self {
+        Self {
+            exit: Exit::Usage,
+            hint: Some(hints::load(error).to_owned()),
+            ..Self::new("cannot use the settings", error)
+        }
+    }
+
+    /// A job failed. `settings_from` says where its settings came from.
+    pub(super) fn job(doing: impl Into<String>, error: &JobError, settings_from: &str) -> Self {
+        let mut failure = Self::new(doing, error);
+        failure.exit = exit_of(error);
+        failure.hint = hints::job(error, settings_from);
+        if let JobError::Several { details, .. } = error {
+            failure.details.clone_from(details);
+        }
+        failure
+    }
+
+    /// Prints on stderr for people, and with `-o json` on stdout for programs.
+    pub(super) fn print(&self, output: &Output) -> Exit {
+        output.error(&format!("error: {}", self.doing));
+        for cause in &self.causes {
+            output.error(&format!("  because {cause}"));
+        }
+        for detail in &self.details {
+            output.error(&format!("  - {detail}"));
+        }
+        if let Some(hint) = &self.hint {
+            output.error(&format!("hint: {hint}"));
+        }
+        output.json(&json!({
+            "schema": "maas-deployer/error/1",
+            "error": self.doing,
+            "causes": self.causes,
+            "details": self.details,
+            "hint": self.hint,
+            "exit_code": self.exit.code(),
+        }));
+        self.exit
+    }
+}
+
+/// The exit code of a job that failed.
+fn exit_of(error: &JobError) -> Exit {
+    match error {
+        JobError::Section(_) | JobError::Settings(_) => Exit::Usage,
+        JobError::Downgrade { .. }
+        | JobError::OldServer { .. }
+        | JobError::Keyring { .. }
+        | JobError::Refused { .. } => Exit::Refused,
+        _ => Exit::Error,
+    }
+}
+
+/// What each error of the chain says, without what it repeats of its source.
+fn causes(error: &dyn Error) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string().trim_end().to_owned();
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        next = error.source();
+    }
+    causes
+}

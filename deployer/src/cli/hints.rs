@@ -1,0 +1,132 @@
+//! What to do next, for each kind of error.
+
+use crate::cluster::ClusterError;
+use crate::database::{ConnectProblem, DatabaseError};
+use crate::jobs::JobError;
+use crate::keyring::KeyringError;
+use crate::maas::{MaasError, Problem, Unauthorised};
+use crate::region_command::CommandError;
+use crate::settings::LoadError;
+
+pub(super) fn load(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::Read { .. } => "name a file that is there with --settings FILE",
+        LoadError::NotText | LoadError::Parse { .. } => {
+            "chart and maas-deployer are made for each other: use images.tags.maas_deployer of the chart's version"
+        }
+    }
+}
+
+/// `settings_from` says where the job's settings came from.
+pub(super) fn job(error: &JobError, settings_from: &str) -> Option<String> {
+    let hint = match error {
+        JobError::Section(_) => return Some(format!("the settings came from {settings_from}")),
+        JobError::Settings(_) => "correct the chart's values and upgrade",
+        JobError::Secret(_) => "check the Secret that is mounted there: kubectl describe pod",
+        JobError::Database(error) => database(error),
+        JobError::Maas(error) => maas(error),
+        JobError::MaasConfig(_) => "check conf.maas.url and conf.maas.tls in the chart's values",
+        JobError::Key(_) => "delete the Secret of the API key and run the job export-api-key again",
+        JobError::Cluster(error) => cluster(error),
+        JobError::Command(error) => command(error),
+        JobError::Wait(error) => {
+            let command = error.next.as_ref()?;
+            return Some(format!("look at: {command}"));
+        }
+        JobError::Keyring { source, .. } => keyring(source),
+        JobError::File { .. } => "check the volume: its mount, its owner and its free space",
+        JobError::ImageVersion(_) => "use an image whose package maas-region-api dpkg-query knows",
+        JobError::OldServer { .. } => "upgrade the server, or name another in endpoints.maas_db",
+        JobError::Downgrade { .. } => {
+            "use an image of that version or a newer one; to go back, restore the database from before the upgrade"
+        }
+        JobError::Refused { hint, .. }
+        | JobError::Failed { hint, .. }
+        | JobError::Several { hint, .. } => hint,
+    };
+    Some(hint.to_owned())
+}
+
+fn database(error: &DatabaseError) -> &'static str {
+    match error {
+        DatabaseError::ReadCa { .. } | DatabaseError::NoCa { .. } => {
+            "give the server's CA certificate, in PEM, in the chart's values of the database's TLS"
+        }
+        DatabaseError::Tls(_) => "check the database's CA certificate",
+        DatabaseError::Connect { source, .. } => match source {
+            ConnectProblem::Unreachable(_) => {
+                "check endpoints.maas_db, and that the server runs and listens on that address"
+            }
+            ConnectProblem::Tls { .. } => {
+                "check the mode of the database's TLS, and its CA certificate"
+            }
+            ConnectProblem::Password => {
+                "put the user's password into its Secret; a volume that was kept keeps the old password"
+            }
+            ConnectProblem::Rules(_) => "allow the user and the pods' addresses in pg_hba.conf",
+            ConnectProblem::NoDatabase => "run the job db-init first",
+            ConnectProblem::NotNow(_) => "run it again when the server is up",
+            ConnectProblem::Other(_) => "look at the server's log",
+        },
+        DatabaseError::Query { .. } => "look at the server's log; run it again when that is mended",
+        DatabaseError::Gone { .. } => "run it again when the server is up: it goes on from there",
+        DatabaseError::Identifier(_) => "name it otherwise in endpoints.maas_db",
+    }
+}
+
+fn maas(error: &MaasError) -> &'static str {
+    match &error.problem {
+        Problem::Connect(_) | Problem::Transport(_) => {
+            "check that the region runs: kubectl get pods; its log says why not"
+        }
+        Problem::Unauthorised(Unauthorised::Clock { .. }) => {
+            "set the nodes' clocks by NTP, then run it again"
+        }
+        Problem::Unauthorised(_) => {
+            "the job export-api-key writes a new key: delete the Job and upgrade the release"
+        }
+        Problem::Forbidden => "the API key must be an administrator's",
+        Problem::Invalid(_) => "correct what MAAS names in the chart's values",
+        Problem::NotFound(_) => "check that region.url ends in /MAAS and that MAAS is 3.5 or newer",
+        Problem::Conflict => "look at what is there in MAAS already",
+        Problem::Redirect(_) => {
+            "MAAS may serve TLS: set conf.maas.tls.enabled, or name the address it redirects to"
+        }
+        Problem::WebPage { .. } => "check the URL: something other than MAAS's API answers there",
+        Problem::Server { .. } | Problem::Status { .. } | Problem::Nonsense(_) => {
+            "look at the region's log: kubectl logs"
+        }
+    }
+}
+
+fn cluster(error: &ClusterError) -> &'static str {
+    match error {
+        ClusterError::Config(_) => "run it in a pod with a service account, or set KUBECONFIG",
+        ClusterError::Api { code: 401 | 403, .. } => {
+            "the pod's service account lacks the right: check its Role and RoleBinding"
+        }
+        ClusterError::Api { code: 404, .. } => "check that the namespace exists",
+        ClusterError::Api { .. } => "look at the object that it names: kubectl describe",
+        ClusterError::Transport { .. } => "check the cluster's API server, then run it again",
+    }
+}
+
+fn command(error: &CommandError) -> &'static str {
+    match error {
+        CommandError::Missing { .. } => "this job runs in the image that has that program",
+        CommandError::Run { .. } => "look at what the system says, then run it again",
+        CommandError::Failed { .. } => "mend what it says, then run it again",
+        CommandError::Endless { .. } => {
+            "look at what it waits for, such as a lock in the database, then run it again"
+        }
+    }
+}
+
+fn keyring(error: &KeyringError) -> &'static str {
+    match error {
+        KeyringError::SecretKey => {
+            "give the public key only, made by: gpg --export KEYID > FILE; and guard the other"
+        }
+        _ => "give a file made by: gpg --export KEYID > FILE",
+    }
+}

@@ -1,0 +1,140 @@
+//! `maas-deployer job`.
+
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::{Job, JobArgs, ProbeSubject};
+use super::failure::{Exit, Failure};
+use super::output::Output;
+use crate::jobs::{self, Context, JobError, Report, probe, register_rack};
+use crate::maas::Retries;
+use crate::secret::Mounts;
+use crate::settings::{Settings, Source, load};
+
+pub(super) fn run(args: &JobArgs, output: &Output) -> Result<Exit, Failure> {
+    // A probe needs none, and settings that are wrong must not fail it.
+    let (settings, source) = match args.job {
+        Job::Probe { .. } => (Settings::default(), Source::None),
+        _ => load(args.settings.as_deref()).map_err(|error| Failure::settings(&error))?,
+    };
+    let context = Context {
+        settings,
+        mounts: Mounts::from_environment(),
+        timeout: args.timeout,
+        retries: Retries { count: args.retries, ..Retries::default() },
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("cannot start", &error))?;
+    let name = name(&args.job);
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            result = Box::pin(work(&args.job, &context)) => Ok(result),
+            exit = interrupted() => Err(exit),
+        }
+    });
+    // A name that is being looked up must not hold up the end.
+    runtime.shutdown_background();
+    match ended {
+        Ok(Ok(report)) => {
+            show(name, &report, output);
+            Ok(Exit::Done)
+        }
+        Ok(Err(error)) => {
+            Err(Failure::job(format!("the job {name} failed"), &error, &source.to_string()))
+        }
+        Err(exit) => {
+            output.error(&format!("interrupted: run the job {name} again to go on"));
+            Ok(exit)
+        }
+    }
+}
+
+async fn work(job: &Job, context: &Context) -> Result<Report, JobError> {
+    match job {
+        Job::InstallSelf { folder } => {
+            let settings = std::env::var("MAAS_DEPLOYER_SETTINGS").ok();
+            jobs::install_self::run(folder, settings.as_deref())
+        }
+        Job::Secrets => jobs::secrets::run(context).await,
+        Job::Quiesce => jobs::quiesce::run(context).await,
+        Job::Wait { targets } => jobs::wait_for::run(context, targets).await,
+        Job::DbInit => jobs::db_init::run(context).await,
+        Job::DbSync => jobs::db_sync::run(context).await,
+        Job::SeedSecret => jobs::seed_secret::run(context).await,
+        Job::CreateAdmin => jobs::create_admin::run(context).await,
+        Job::EnableTls => jobs::enable_tls::run(context).await,
+        Job::ExportApiKey => jobs::export_api_key::run(context).await,
+        Job::Configure => jobs::configure::run(context).await,
+        Job::ImportImages => jobs::import_images::run(context).await,
+        Job::RegionConf { out } => {
+            let path = out.clone().unwrap_or_else(|| jobs::region_conf::default_path(context));
+            jobs::region_conf::run(context, &path)
+        }
+        Job::RegisterRack => register_rack::run(context, &register_rack::Places::default()).await,
+        Job::Probe { subject, live, url } => {
+            let subject = match subject {
+                Some(ProbeSubject::Region) => probe::Subject::Region,
+                Some(ProbeSubject::Rack) => probe::Subject::Rack,
+                None => probe::Subject::Any,
+            };
+            probe::run(subject, *live, url.as_deref()).await
+        }
+        Job::Test => jobs::test::run(context).await,
+    }
+}
+
+fn name(job: &Job) -> &'static str {
+    match job {
+        Job::InstallSelf { .. } => "install-self",
+        Job::Secrets => "secrets",
+        Job::Quiesce => "quiesce",
+        Job::Wait { .. } => "wait",
+        Job::DbInit => "db-init",
+        Job::DbSync => "db-sync",
+        Job::SeedSecret => "seed-secret",
+        Job::CreateAdmin => "create-admin",
+        Job::EnableTls => "enable-tls",
+        Job::ExportApiKey => "export-api-key",
+        Job::Configure => "configure",
+        Job::ImportImages => "import-images",
+        Job::RegionConf { .. } => "region-conf",
+        Job::RegisterRack => "register-rack",
+        Job::Probe { .. } => "probe",
+        Job::Test => "test",
+    }
+}
+
+/// Ends with SIGINT or SIGTERM.
+async fn interrupted() -> Exit {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Then the system's default ends the process.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => Exit::Interrupted,
+        _ = terminate.recv() => Exit::Terminated,
+    }
+}
+
+fn show(name: &str, report: &Report, output: &Output) {
+    output.json(&json!({
+        "schema": "maas-deployer/job/1",
+        "job": name,
+        "changed": report.is_changed(),
+        "changes": report.changes,
+        "notes": report.notes,
+    }));
+    for change in &report.changes {
+        output.confirm(&format!("changed: {change}"));
+    }
+    for note in &report.notes {
+        output.confirm(&format!("as it should be: {note}"));
+    }
+    if !report.is_changed() {
+        output.confirm(&format!("{name}: nothing to change"));
+    }
+}

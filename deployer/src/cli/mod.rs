@@ -1,0 +1,48 @@
+//! The command line: verbs, output, exit codes.
+//!
+//! Nothing else in the crate may use this module. Data goes to stdout, all
+//! else to stderr; with `-o json` stdout holds one JSON object and nothing
+//! more. Errors are printed in one place, [`failure`].
+
+mod args;
+mod failure;
+mod hints;
+mod job;
+mod logging;
+mod output;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+
+use args::{Cli, Verb};
+use failure::{Exit, Failure};
+use output::Output;
+
+/// Runs the program with `args` (the first is its name) and returns its exit
+/// code.
+#[must_use]
+pub fn run(args: Vec<OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are no error.
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let _ = error.print();
+            return code.code();
+        }
+    };
+    logging::start(&cli);
+    let output = Output::new(&cli.global);
+    let ended = match &cli.verb {
+        Verb::Job(args) => job::run(args, &output),
+    };
+    match ended {
+        Ok(Exit::Done) if output.is_lost() => {
+            let reason = "what was to be printed could not be written to stdout";
+            Failure::message("the output is not complete", reason).print(&output).code()
+        }
+        Ok(exit) => exit.code(),
+        Err(failure) => failure.print(&output).code(),
+    }
+}

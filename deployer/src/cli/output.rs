@@ -1,0 +1,82 @@
+//! What is printed, and where.
+
+use std::borrow::Cow;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use super::args::{Format, Global};
+
+/// The program's two outputs: data on stdout, all else on stderr. That nobody
+/// reads them (a closed pipe) is no error.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    format: Format,
+    quiet: bool,
+    /// Shared by all copies.
+    lost: Arc<AtomicBool>,
+}
+
+impl Output {
+    pub(super) fn new(global: &Global) -> Self {
+        Self { format: global.output, quiet: global.quiet, lost: Arc::default() }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// A line of data that is no more than a confirmation; nothing with `-q` or
+    /// `-o json`.
+    pub(super) fn confirm(&self, text: &str) {
+        if !self.quiet && !self.is_json() {
+            self.written(&format!("{}\n", printable(text)));
+        }
+    }
+
+    /// The data, for programs; nothing without `-o json`.
+    pub(super) fn json<T: Serialize>(&self, value: &T) {
+        if self.is_json()
+            && let Ok(text) = serde_json::to_string(value)
+        {
+            self.written(&format!("{text}\n"));
+        }
+    }
+
+    /// Notes data that was lost: on a full disk an empty report must not look
+    /// like a success. That nobody reads on is no loss.
+    fn written(&self, text: &str) {
+        let mut stdout = io::stdout();
+        let result = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        if result.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether data was lost on its way to stdout.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// A part of an error.
+    pub(super) fn error(&self, text: &str) {
+        let _ = writeln!(io::stderr(), "{}", printable(text));
+    }
+}
+
+/// `text` with everything escaped that a terminal would obey or hide, but line
+/// breaks: servers wrote some of it.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| {
+        let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}' | '\u{61c}');
+        (c.is_control() && c != '\n') || invisible
+    };
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if harmful(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
+}

@@ -1,0 +1,172 @@
+//! StatefulSets, Jobs and pods.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod as KubePod;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+use super::error::ClusterError;
+use super::{Cluster, patiently};
+
+/// A pod, as far as a job cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// `Pending`, `Running`, `Succeeded`, `Failed`.
+    pub phase: String,
+    /// Whether it is on its way out.
+    pub is_ending: bool,
+    /// The object that made it.
+    pub owner: Option<String>,
+}
+
+impl Pod {
+    /// `maas-region-0 (Running, ending)`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let ending = if self.is_ending { ", ending" } else { "" };
+        format!("{} ({}{ending})", self.name, self.phase)
+    }
+
+    /// Whether its containers may run, now or soon.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
+}
+
+/// How many pods a StatefulSet wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// How many it wants.
+    pub wanted: i32,
+}
+
+/// How a Job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// There is none.
+    Absent,
+    /// It is under way.
+    Active(String),
+    /// It is done.
+    Complete,
+    /// It has failed for good.
+    Failed(String),
+}
+
+impl Cluster {
+    /// How many pods a StatefulSet wants; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn scale(&self, namespace: &str, name: &str) -> Result<Option<Scale>, ClusterError> {
+        let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), namespace);
+        let doing = format!("read the StatefulSet {namespace}/{name}");
+        let found = patiently(&doing, async || api.get_opt(name).await).await?;
+        Ok(found.map(|set| Scale { wanted: set.spec.and_then(|spec| spec.replicas).unwrap_or(1) }))
+    }
+
+    /// Makes a StatefulSet want `replicas` pods.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn set_scale(
+        &self,
+        namespace: &str,
+        name: &str,
+        replicas: i32,
+    ) -> Result<(), ClusterError> {
+        let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), namespace);
+        let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+        let doing = format!("scale the StatefulSet {namespace}/{name} to {replicas}");
+        let parameters = PatchParams::default();
+        patiently(&doing, async || api.patch_scale(name, &parameters, &patch).await).await.map(drop)
+    }
+
+    /// The pods that a StatefulSet made.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn pods_of(
+        &self,
+        namespace: &str,
+        selector: &str,
+        statefulset: &str,
+    ) -> Result<Vec<Pod>, ClusterError> {
+        let api: Api<KubePod> = Api::namespaced(self.client.clone(), namespace);
+        let parameters = ListParams::default().labels(selector);
+        let doing = format!("list the pods in {namespace}");
+        let list = patiently(&doing, async || api.list(&parameters).await).await?;
+        let pods = list.items.into_iter().map(|pod| Pod {
+            name: pod.name_any(),
+            is_ending: pod.metadata.deletion_timestamp.is_some(),
+            owner: pod.owner_references().first().map(|owner| owner.name.clone()),
+            phase: pod.status.and_then(|status| status.phase).unwrap_or_default(),
+        });
+        Ok(pods.filter(|pod| pod.owner.as_deref() == Some(statefulset)).collect())
+    }
+
+    /// How a Job stands.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn job(&self, namespace: &str, name: &str) -> Result<JobState, ClusterError> {
+        let api = self.jobs(namespace);
+        let doing = format!("read the Job {namespace}/{name}");
+        let found = patiently(&doing, async || api.get_opt(name).await).await?;
+        Ok(found.as_ref().map_or(JobState::Absent, state))
+    }
+
+    /// Removes the Jobs that failed, with their pods, and returns their names.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn delete_failed_jobs(
+        &self,
+        namespace: &str,
+        selector: &str,
+    ) -> Result<Vec<String>, ClusterError> {
+        let api = self.jobs(namespace);
+        let parameters = ListParams::default().labels(selector);
+        let doing = format!("list the Jobs in {namespace}");
+        let list = patiently(&doing, async || api.list(&parameters).await).await?;
+        let failed = list.items.iter().filter(|job| matches!(state(job), JobState::Failed(_)));
+        let mut deleted = Vec::new();
+        for job in failed {
+            let name = job.name_any();
+            let doing = format!("delete the failed Job {namespace}/{name}");
+            let background = DeleteParams::background();
+            match patiently(&doing, async || api.delete(&name, &background).await).await {
+                Ok(_) => deleted.push(name),
+                Err(error) if error.code() == Some(404) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(deleted)
+    }
+
+    fn jobs(&self, namespace: &str) -> Api<Job> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+fn state(job: &Job) -> JobState {
+    let status = job.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let holds = |kind: &str| conditions.iter().find(|c| c.type_ == kind && c.status == "True");
+    if holds("Complete").is_some() {
+        return JobState::Complete;
+    }
+    if let Some(failed) = holds("Failed") {
+        let parts = [failed.reason.as_deref(), failed.message.as_deref()];
+        return JobState::Failed(parts.into_iter().flatten().collect::<Vec<_>>().join(": "));
+    }
+    let count = |number: Option<i32>| number.unwrap_or(0);
+    let (active, failed) =
+        status.map_or((0, 0), |status| (count(status.active), count(status.failed)));
+    JobState::Active(format!("it has {active} pods running and {failed} failed"))
+}

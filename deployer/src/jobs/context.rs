@@ -1,0 +1,160 @@
+//! What every job has: its settings, its secrets, how to reach the others.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::JobError;
+use crate::cluster::Cluster;
+use crate::database::{Server, Session};
+use crate::maas::{ApiKey, Client, Options, Problem, Retries, candidates};
+use crate::secret::{Mounts, Secret};
+use crate::settings::Settings;
+use crate::wait::{State, Wait};
+
+/// What every job has.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// What the chart told it.
+    pub settings: Settings,
+    /// Where its secrets are.
+    pub mounts: Mounts,
+    /// How long it may wait for one thing, where the user said so.
+    pub timeout: Option<Duration>,
+    /// How often calls of MAAS are tried again.
+    pub retries: Retries,
+}
+
+impl Context {
+    /// How long to wait: as the user said, else `default`.
+    pub(super) fn limit(&self, default: Duration) -> Duration {
+        self.timeout.unwrap_or(default)
+    }
+
+    /// The database server.
+    pub(super) fn server(&self) -> Result<Server, JobError> {
+        let ca = self.mounts.path("database-ca/ca.crt");
+        Ok(Server::new(self.settings.database()?, Some(ca)))
+    }
+
+    /// A session with MAAS's database, as MAAS's own user.
+    pub(super) async fn maas_database(&self) -> Result<Session, JobError> {
+        let login = self.mounts.database_user()?;
+        Ok(self.server()?.connect(&login, &self.settings.database()?.name).await?)
+    }
+
+    /// The cluster that this pod is in.
+    pub(super) async fn cluster(&self) -> Result<Cluster, JobError> {
+        Ok(Cluster::connect().await?)
+    }
+
+    /// The namespace and the name of the release.
+    pub(super) fn release(&self) -> Result<(&str, &str), JobError> {
+        let release = self.settings.release()?;
+        Ok((&release.namespace, &release.name))
+    }
+
+    /// `kubectl logs …` of the region.
+    pub(super) fn region_logs(&self) -> Option<String> {
+        let (release, region) = (self.settings.release().ok()?, self.settings.region().ok()?);
+        if region.statefulset.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "kubectl logs -n {} statefulset/{} -c region --tail=50",
+            release.namespace, region.statefulset
+        ))
+    }
+
+    /// How clients of MAAS are made.
+    pub(super) fn maas_options(&self) -> Options {
+        let tls = self.settings.tls();
+        let ca = (tls.enabled && tls.ca).then(|| self.ca_file());
+        Options { ca_file: ca, insecure: tls.enabled && tls.insecure, retries: self.retries }
+    }
+
+    fn ca_file(&self) -> PathBuf {
+        self.mounts.path("maas-tls/ca.crt")
+    }
+
+    /// A client of MAAS, once its API answers.
+    pub(super) async fn maas(&self) -> Result<Client, JobError> {
+        let (tls, region) = (self.settings.tls(), self.settings.region()?);
+        let urls = candidates(&region.url, &tls)?;
+        self.first_ready(&urls.iter().map(ToString::to_string).collect::<Vec<_>>()).await
+    }
+
+    /// The client of the first of `urls` at which MAAS's API answers.
+    pub(super) async fn first_ready(&self, urls: &[String]) -> Result<Client, JobError> {
+        let options = self.maas_options();
+        let clients = urls.iter().map(|url| Client::new(url, &options));
+        let clients = clients.collect::<Result<Vec<_>, _>>()?;
+        let what = format!("MAAS's API at {}", urls.first().map_or("", String::as_str));
+        let wait = Wait::new(what, self.limit(Duration::from_secs(900)));
+        let wait = match self.region_logs() {
+            Some(logs) => wait.next(logs),
+            None => wait,
+        };
+        wait.until(async || {
+            let mut reason = String::new();
+            for client in &clients {
+                match client.clone().with_retries(Retries::NONE).version().await {
+                    Ok(_) => return Ok(State::Ready(client.clone())),
+                    Err(error) if reason.is_empty() => reason = error.problem.to_string(),
+                    Err(_) => {}
+                }
+            }
+            Ok(State::Waiting(reason))
+        })
+        .await
+    }
+
+    /// A client of MAAS with an administrator's key, once its API answers: the
+    /// key of its mounted Secret; else the key that MAAS gives the mounted admin,
+    /// for a Secret that is in another namespace cannot be mounted.
+    pub(super) async fn maas_with_key(&self) -> Result<Client, JobError> {
+        let has_login = self.mounts.path("secrets/admin/PASSWORD").exists();
+        let wait = Wait::new("the API key's Secret", self.limit(Duration::from_secs(300)))
+            .next("kubectl get jobs; the job export-api-key writes it");
+        // The kubelet brings a Secret into a running pod within two minutes.
+        let key = wait
+            .until(async || match self.mounts.api_key()? {
+                Some(text) => Ok(State::Ready(Some(parse_key(&text)?))),
+                None if has_login => Ok(State::Ready(None)),
+                None => {
+                    let reason = "it is not there yet".to_owned();
+                    Ok::<_, JobError>(State::Waiting(reason))
+                }
+            })
+            .await?;
+        let maas = self.maas().await?;
+        let key = match key {
+            Some(key) => key,
+            None => self.key_of_admin(&maas).await?,
+        };
+        Ok(maas.with_key(key))
+    }
+
+    /// The key that MAAS gives the mounted admin.
+    pub(super) async fn key_of_admin(&self, maas: &Client) -> Result<ApiKey, JobError> {
+        let admin = self.mounts.admin()?;
+        let key = maas.authenticate(&admin).await.map_err(|error| match error.problem {
+            Problem::Forbidden => JobError::failed(
+                format!("MAAS does not accept the password of {} in the admin Secret", admin.username),
+                "put the user's present password into the admin Secret, or set it in MAAS to the Secret's",
+            ),
+            _ => error.into(),
+        })?;
+        let user = maas.clone().with_key(key.clone()).whoami().await?;
+        if user.is_superuser {
+            return Ok(key);
+        }
+        Err(JobError::failed(
+            format!("the user {} of the admin Secret is no administrator of MAAS", user.username),
+            "name an administrator in the admin Secret",
+        ))
+    }
+}
+
+pub(super) fn parse_key(text: &Secret) -> Result<ApiKey, JobError> {
+    Ok(text.expose().parse::<ApiKey>()?)
+}

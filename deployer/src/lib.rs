@@ -1,0 +1,47 @@
+//! Installs MAAS on Kubernetes; in the cluster, runs the jobs of the chart.
+//!
+//! Dependencies point one way; each module may use those above it:
+//!
+//! | module | is |
+//! |---|---|
+//! | [`secret`] | text that never shows itself, and the files it comes from |
+//! | [`settings`] | what the chart tells a job |
+//! | [`version`] | MAAS's version numbers |
+//! | [`keyring`] | OpenPGP keyrings as MAAS takes them |
+//! | [`wait`] | bounded waits that say what they wait for |
+//! | [`maas`] | the client of MAAS's REST API |
+//! | [`region_command`] | runs `maas-region` and other programs of the images |
+//! | [`database`] | PostgreSQL, with TLS as libpq means it |
+//! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods |
+//! | [`jobs`] | a file a job |
+//! | [`cli`] | verbs, output, exit codes |
+
+pub mod cli;
+pub mod cluster;
+pub mod database;
+pub mod jobs;
+pub mod keyring;
+pub mod maas;
+pub mod region_command;
+pub mod secret;
+pub mod settings;
+pub mod version;
+pub mod wait;
+
+/// An error with all its causes, `: ` between them: what a log line can hold.
+/// Each error says only its own part.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let part = error.to_string();
+        // A transparent error says what its source says.
+        if !text.ends_with(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        source = error.source();
+    }
+    text
+}
