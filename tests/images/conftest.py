@@ -37,6 +37,19 @@ def storage() -> Iterator[Storage]:
     storage.close()
 
 
+@pytest.fixture(scope="session")
+def unpacked(image: Callable[[str], Image], storage: Storage) -> Callable[[str], Path]:
+    """An image's root folder, to look into and not to change."""
+    roots: dict[str, Path] = {}
+
+    def root(name: str) -> Path:
+        if name not in roots:
+            roots[name] = storage.root(image(name))[1]
+        return roots[name]
+
+    return root
+
+
 @pytest.fixture
 def network() -> Iterator[Network]:
     network = Network()

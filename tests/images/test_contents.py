@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -57,8 +59,8 @@ def test_small_images_run_their_program_unprivileged(image: Callable[[str], Imag
 
 
 @pytest.mark.parametrize("name", SYSTEMD)
-def test_no_secret_and_nothing_of_the_build_is_left(container: Callable[..., Container], name: str) -> None:
-    root = container(name, args=["/bin/true"]).root
+def test_no_secret_and_nothing_of_the_build_is_left(unpacked: Callable[[str], Path], name: str) -> None:
+    root = unpacked(name)
     for gone in (
         "etc/maas/regiond.conf",
         "var/lib/maas/secret",
@@ -78,16 +80,37 @@ def test_no_secret_and_nothing_of_the_build_is_left(container: Callable[..., Con
 
 
 @pytest.mark.parametrize("name", SYSTEMD)
-def test_the_maas_user_has_the_same_number_everywhere(container: Callable[..., Container], name: str) -> None:
-    root = container(name, args=["/bin/true"]).root
-    maas = next(line for line in (root / "etc/passwd").read_text().splitlines() if line.startswith("maas:"))
+def test_the_maas_user_has_the_same_number_everywhere(unpacked: Callable[[str], Path], name: str) -> None:
+    maas = next(line for line in (unpacked(name) / "etc/passwd").read_text().splitlines() if line.startswith("maas:"))
     assert maas.split(":")[2:4] == ["800", "800"]
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_scanners_find_the_packages(container: Callable[..., Container], name: str) -> None:
-    root = container(name, args=[f"/usr/bin/{name}", "--version"]).root
+def test_scanners_find_the_packages(unpacked: Callable[[str], Path], name: str) -> None:
+    root = unpacked(name)
     packages = {path.name for path in (root / "var/lib/dpkg/status.d").iterdir()}
     assert {"libc6", "libgcc-s1", "ca-certificates"} <= packages
     for path in (root / "var/lib/dpkg/status.d").iterdir():
         assert path.read_text().startswith("Package: ")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_images_start_with_a_read_only_root(container: Callable[..., Container], name: str) -> None:
+    one = container(name, args=[f"/usr/bin/{name}", "--version"], read_only=True)
+    assert one.wait() == 0
+    assert re.match(rf"{name} [0-9]+\.[0-9]+\.[0-9]+", one.output)
+
+
+@pytest.mark.parametrize("name", SYSTEMD)
+def test_units_of_a_machine_are_masked(unpacked: Callable[[str], Path], name: str) -> None:
+    units = unpacked(name) / "etc/systemd/system"
+    for unit in (
+        "systemd-udevd.service",
+        "systemd-resolved.service",
+        "systemd-sysctl.service",
+        "systemd-journald-audit.socket",
+        "getty.target",
+        "apt-daily.timer",
+        "rsyslog.service",
+    ):
+        assert os.readlink(units / unit) == "/dev/null", unit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -126,16 +125,6 @@ def test_the_rack_registers_with_the_mounted_binary_and_again_after_a_failure(
     assert (binary.parent / "registered").exists()
     assert "called with job register-rack" in rack.output
     assert unit(rack, "maas-rackd.service", "ConditionResult") == "yes"
-
-
-@pytest.mark.parametrize(
-    "name", ["systemd-udevd.service", "systemd-resolved.service", "getty.target", "apt-daily.timer", "rsyslog.service",
-             "systemd-sysctl.service", "systemd-journald-audit.socket"],
-)  # fmt: skip
-@pytest.mark.parametrize("image_name", ["maas-region-controller", "maas-rack-controller"])
-def test_units_of_a_machine_are_masked(container: Callable[..., Container], image_name: str, name: str) -> None:
-    root = container(image_name, args=["/bin/true"]).root
-    assert os.readlink(root / "etc/systemd/system" / name) == "/dev/null"
 
 
 def test_no_timer_but_systemds_own_tidying(container: Callable[..., Container], mounted: Path) -> None:
