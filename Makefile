@@ -43,10 +43,19 @@ conformance: ## only the tests against python-simplestreams, skopeo and docker-r
 	@scripts/setup test
 	@scripts/test build conformance
 
+.PHONY: images
+images: ## build the images with docker, podman or buildah; needs the internet (images/README.md)
+	@scripts/images release $(IMAGES)
+
+.PHONY: test-images
+test-images: ## only the tests of the images, built from this machine's packages; needs root
+	@scripts/setup test
+	@scripts/test build images
+
 .PHONY: lint
-lint: ## formatting, clippy, shellcheck; cargo-deny where it is installed
+lint: ## formatting, clippy, shellcheck, hadolint; cargo-deny where it is installed
 	@scripts/setup lint
-	@scripts/test fmt clippy shellcheck deny
+	@scripts/test fmt clippy shellcheck hadolint deny
 
 .PHONY: bench
 bench: ## benchmarks beside rival programs (release build); BENCH='serve --rounds 3' for some

@@ -119,7 +119,8 @@ stage_packages() {
     else
         mkdir -p "$debs"
         stand_in=$(program stand-in-maas STAND_IN_MAAS_BIN)
-        quietly "$stand_in" debs --out "$debs" --version "$version"
+        strip --strip-all -o "$work/stand-in-maas" "$stand_in"
+        quietly "$stand_in" debs --out "$debs" --version "$version" --binary "$work/stand-in-maas"
     fi
     key=$(cd "$debs" && sha256sum -- *.deb | key_of)
     repository=$images_cache/maas-$key

@@ -37,6 +37,9 @@ make_venv() {
     ) 9>"${dir%/*}/.lock"
 }
 
+# Where the images for tests are; the next run writes only those that changed.
+images_dir() { printf '%s/maas-mirror-tests/images/archives\n' "${XDG_CACHE_HOME:-$HOME/.cache}"; }
+
 # What tests read to find the programs they run.
 export_programs() {
     local target venv
@@ -45,4 +48,6 @@ export_programs() {
     export MAAS_MIRROR_BIN=$target/debug/maas-mirror
     export FIXTURES_BIN=$target/debug/fixtures
     export SSTREAM_BIN=$venv/bin
+    export MAAS_DEPLOYER_BIN=$target/debug/maas-deployer
+    export STAND_IN_MAAS_BIN=$target/debug/stand-in-maas
 }

@@ -1,0 +1,194 @@
+"""maas-start: what it puts where, and what it must leave alone."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from containers import SYSTEMD_CAPABILITIES, Container, wait_for
+
+REGION, RACK = "maas-region-controller", "maas-rack-controller"
+SKELETON = "usr/share/maas-start/skeleton"
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Path:
+    folder = tmp_path / "mounted"
+    (folder / "region").mkdir(parents=True)
+    (folder / "region/regiond.conf").write_text("database_host: 127.0.0.1\n")
+    return folder
+
+
+@pytest.fixture
+def start(container: Callable[..., Container]) -> Callable[..., Container]:
+    """Starts an image whose systemd only says that it was reached."""
+
+    def run(name: str, mounts: dict[str, Path], reached: bool = True) -> Container:
+        one = container(name, mounts=mounts, capabilities=SYSTEMD_CAPABILITIES)
+        if reached:
+            wait_for(f"systemd\n{one.output}", lambda: "systemd[1]" in one.output)
+        return one
+
+    return run
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int, int, bytes]]:
+    """Everything under a folder: owner, group, mode and content."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_socket() or path.is_fifo():
+            continue
+        facts = path.lstat()
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        found[str(path.relative_to(folder))] = (facts.st_uid, facts.st_gid, facts.st_mode, content)
+    return found
+
+
+def volume(tmp_path: Path, files: dict[str, str]) -> Path:
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize("before", [{}, {"lost+found/.keep": ""}], ids=["empty", "new-file-system"])
+def test_an_empty_volume_gets_the_images_files(
+    start: Callable[..., Container],
+    unpacked: Callable[[str], Path],
+    mounted: Path,
+    tmp_path: Path,
+    before: dict[str, str],
+) -> None:
+    data = volume(tmp_path, before)
+    start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
+    wanted = tree(unpacked(REGION) / SKELETON / "var/lib/maas")
+    assert wanted, "the image has nothing to fill a volume with: this test proves nothing"
+    found = tree(data)
+    for name, facts in wanted.items():
+        assert found[name] == facts, name
+    assert not (data / ".maas-start-filling").exists()
+    assert (data.stat().st_uid, data.stat().st_gid) == (800, 800)
+
+
+def test_a_used_volume_is_left_alone(
+    start: Callable[..., Container], unpacked: Callable[[str], Path], mounted: Path, tmp_path: Path
+) -> None:
+    wanted = tree(unpacked(REGION) / SKELETON / "var/lib/maas")
+    assert wanted
+    data = volume(tmp_path, {"image-storage/squashfs": "mine", "maas_id": "abc123"})
+    # What MAAS removed does not come back, and what it changed stays.
+    before = tree(data)
+    region = start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
+    after = {name: facts for name, facts in tree(data).items() if name in before}
+    assert after == before
+    assert not wanted.keys() & {path.name for path in data.iterdir()}
+    assert "filled /var/lib/maas" not in region.output
+
+
+def test_a_fill_that_was_cut_short_goes_on_and_overwrites_nothing(
+    start: Callable[..., Container], unpacked: Callable[[str], Path], mounted: Path, tmp_path: Path
+) -> None:
+    wanted = tree(unpacked(REGION) / SKELETON / "var/lib/maas")
+    data = volume(tmp_path, {".maas-start-filling": "", "maas_id": "abc123"})
+    start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
+    assert (data / "maas_id").read_text() == "abc123"
+    assert wanted.keys() <= tree(data).keys()
+    assert not (data / ".maas-start-filling").exists()
+
+
+def test_a_second_start_changes_nothing(
+    start: Callable[..., Container], tmp_path: Path
+) -> None:
+    etc, state = tmp_path / "etc", tmp_path / "state"
+    etc.mkdir()
+    state.mkdir()
+    mounts = {"/etc/maas": etc, "/var/lib/maas": state}
+    start(RACK, mounts)
+    (etc / "rackd.conf").write_text("maas_url: http://mine/\n")
+    before = tree(etc), tree(state)
+    second = start(RACK, mounts)
+    assert (tree(etc), tree(state)) == before
+    assert "filled" not in second.output
+
+
+def test_regiond_conf_is_for_maas_alone(start: Callable[..., Container], mounted: Path) -> None:
+    region = start(REGION, {"/etc/maas-deployer": mounted})
+    assert region.run("stat", "--format=%U:%G %a", "/etc/maas/regiond.conf").stdout.strip() == "root:maas 640"
+    assert region.run("cat", "/etc/maas/regiond.conf").stdout == (mounted / "region/regiond.conf").read_text()
+
+
+def test_a_region_without_its_configuration_refuses(start: Callable[..., Container], tmp_path: Path) -> None:
+    data = volume(tmp_path, {})
+    region = start(REGION, {"/var/lib/maas": data}, reached=False)
+    assert region.wait() == 1
+    assert "/etc/maas-deployer/region/regiond.conf" in region.output
+    assert "maas-deployer job region-conf" in region.output
+
+
+def test_a_rack_needs_no_mounts(start: Callable[..., Container]) -> None:
+    start(RACK, {})
+
+
+def test_mounted_authorities_are_trusted(start: Callable[..., Container], mounted: Path, tmp_path: Path) -> None:
+    (mounted / "maas-tls").mkdir()
+    (mounted / "ca").mkdir()
+    for name in ("maas-tls/ca.crt", "ca/proxy.crt"):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-subj", f"/CN={name.replace('/', '-')}", "-keyout", tmp_path / "key.pem", "-out", mounted / name],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    region = start(REGION, {"/etc/maas-deployer": mounted})
+    for name in ("maas-tls/ca.crt", "ca/proxy.crt"):
+        done = region.run("openssl", "verify", "-CApath", "/etc/ssl/certs", f"/etc/maas-deployer/{name}")
+        assert "OK" in done.stdout
+    bundle = region.run("cat", "/etc/ssl/certs/ca-certificates.crt").stdout
+    assert (mounted / "maas-tls/ca.crt").read_text().strip() in bundle
+
+
+def test_an_authority_that_is_none_stops_the_start(start: Callable[..., Container], mounted: Path) -> None:
+    (mounted / "ca").mkdir()
+    (mounted / "ca/broken.crt").write_text("not a certificate\n")
+    region = start(REGION, {"/etc/maas-deployer": mounted}, reached=False)
+    assert region.wait() == 1
+    assert "ca/broken.crt" in region.output
+
+
+def test_the_ssh_key_is_for_maas_alone(start: Callable[..., Container], mounted: Path, tmp_path: Path) -> None:
+    (mounted / "ssh").mkdir()
+    (mounted / "ssh/PRIVATE_KEY").write_text("a key\n")
+    data = volume(tmp_path, {"maas_id": "abc123"})
+    region = start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
+    key = "/var/lib/maas/.ssh/id_rsa"
+    assert region.run("stat", "--format=%U:%G %a", key).stdout.strip() == "maas:maas 600"
+    assert "a key" not in region.output
+    # The mounted one is the one: a new key replaces the old.
+    (mounted / "ssh/PRIVATE_KEY").write_text("another\n")
+    start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
+    assert (data / ".ssh/id_rsa").read_text() == "another\n"
+
+
+def test_another_command_runs_instead(container: Callable[..., Container]) -> None:
+    one = container(REGION, args=["/usr/local/sbin/maas-start", "cat", "/etc/os-release"])
+    assert one.wait() == 0
+    assert "PRETTY_NAME" in one.output
+    assert "maas-start" not in one.output
+
+
+def test_the_environment_of_the_pod_does_not_reach_the_log(
+    container: Callable[..., Container], mounted: Path
+) -> None:
+    region = container(
+        REGION,
+        mounts={"/etc/maas-deployer": mounted},
+        capabilities=SYSTEMD_CAPABILITIES,
+        environment={"MAAS_PASSWORD": "sesame-open"},
+    )
+    wait_for(f"systemd\n{region.output}", lambda: "systemd[1]" in region.output)
+    assert "sesame-open" not in region.output
+    assert "sesame-open" not in region.run("systemctl", "show-environment").stdout
