@@ -37,7 +37,7 @@ pub fn actions(text: &str) -> Vec<Action> {
 /// The words up to the `}}` that ends the action, and how long that is.
 fn words(body: &str) -> (Vec<String>, usize) {
     let mut words = Vec::new();
-    let mut at = 0;
+    let mut at = usize::from(body.starts_with("- "));
     loop {
         let rest = &body[at..];
         let first = rest.chars().next().expect("an action ends");
