@@ -183,6 +183,9 @@ func (c Cluster) writeEnv() error {
 		{"CLUSTER_AUDIT_LOG", c.Dir.AuditLog()},
 		{"KUBECTL", c.Programs + "/kubectl"},
 		{"HELM", c.Helm},
+		// By WebSockets `kubectl exec` now and then discards what comes before
+		// its stream is set up ("Unknown stream id 1").
+		{"KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false"},
 	} {
 		fmt.Fprintf(&text, "%s=%s\n", line[0], line[1])
 	}

@@ -164,8 +164,20 @@ func ConfigureNode(r Range) error {
 	if _, err := setUp("lo", ""); err != nil {
 		return err
 	}
-	if _, err := setUp(NodeLink, r.Node()+"/30"); err != nil {
+	link, err := setUp(NodeLink, r.Node()+"/30")
+	if err != nil {
 		return err
+	}
+	// The kernel looks for a route before kube-proxy's rules send a packet
+	// elsewhere: without one, nothing on the node reaches a ClusterIP.
+	_, services, err := net.ParseCIDR(r.Services())
+	if err != nil {
+		return err
+	}
+	route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: services,
+		Scope: netlink.SCOPE_LINK, Src: net.ParseIP(r.Node())}
+	if err := netlink.RouteAdd(route); err != nil {
+		return fmt.Errorf("add a route to %s: %w", r.Services(), err)
 	}
 	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
 }

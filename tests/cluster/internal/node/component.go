@@ -11,8 +11,14 @@ import (
 	"maas-mirror/tests/cluster/internal/layout"
 )
 
-// restartDelay keeps a component that fails at once from filling its log.
-const restartDelay = time.Second
+const (
+	// restartDelay keeps a component that fails at once from filling its log.
+	restartDelay = time.Second
+	// A component that ends so often in a row, each time within brief, will
+	// not recover.
+	failures = 8
+	brief    = 10 * time.Second
+)
 
 // component is one program that runs for as long as the node does.
 type component struct {
@@ -23,16 +29,24 @@ type component struct {
 }
 
 // keep runs the component and starts it again whenever it ends, until ctx is
-// done.
-func (c component) keep(ctx context.Context, dir layout.Dir) {
-	for ctx.Err() == nil {
+// done. Its error is that there is no point in going on.
+func (c component) keep(ctx context.Context, dir layout.Dir) error {
+	for inRow := 0; ; {
+		begin := time.Now()
 		err := c.run(ctx, dir)
 		if ctx.Err() != nil {
-			return
+			return nil
+		}
+		if inRow++; time.Since(begin) > brief {
+			inRow = 1
+		}
+		if inRow == failures {
+			return fmt.Errorf("%s ended %d times in a row: %w; see %s", c.name, failures, err, dir.Log(c.name+".log"))
 		}
 		log.Printf("%s ended (%v); starting it again", c.name, err)
 		select {
 		case <-ctx.Done():
+			return nil
 		case <-time.After(restartDelay):
 		}
 	}

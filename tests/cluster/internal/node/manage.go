@@ -8,8 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"maas-mirror/tests/cluster/internal/image"
 	"maas-mirror/tests/cluster/internal/layout"
@@ -30,11 +31,17 @@ func Manage(ctx context.Context, dir layout.Dir, programs string) error {
 	if err := p.write(); err != nil {
 		return fmt.Errorf("write the components' configuration: %w", err)
 	}
-	var running sync.WaitGroup
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.bringUp(ctx, group) })
+	return group.Wait()
+}
+
+// bringUp starts the components, each as soon as those it cannot do without
+// are there, and then serves volumes.
+func (p plan) bringUp(ctx context.Context, group *errgroup.Group) error {
 	start := func(components ...component) {
 		for _, c := range components {
-			running.Add(1)
-			go func() { defer running.Done(); c.keep(ctx, dir) }()
+			group.Go(func() error { return c.keep(ctx, p.dir) })
 		}
 	}
 	start(p.etcd(), p.containerd(), p.registry(), p.apiserver())
@@ -50,9 +57,7 @@ func Manage(ctx context.Context, dir layout.Dir, programs string) error {
 	if err := p.applyAddons(ctx); err != nil {
 		return err
 	}
-	err = provision.Run(ctx, p.pki("admin.kubeconfig"), dir.Volumes())
-	running.Wait()
-	return err
+	return provision.Run(ctx, p.pki("admin.kubeconfig"), p.dir.Volumes())
 }
 
 // until repeats try, for at most startBound, until it succeeds.
