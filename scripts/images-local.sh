@@ -186,7 +186,7 @@ stage_context() {
             maas-mirror | maas-mirror-baked)
                 stage_program maas-mirror MAAS_MIRROR_BIN libgpgme.so.11 libgpg-error.so.0
                 if [[ -n ${KEYRING:-} ]]; then
-                    cp "$KEYRING" "$context/dist/keyring.gpg"
+                    (cd "$IMAGES_CALLED_FROM" && cp "$KEYRING" "$context/dist/keyring.gpg")
                     KEYRING=dist/keyring.gpg
                 fi
                 ;;
@@ -200,7 +200,7 @@ stage_context() {
 in_own_namespace() {
     if [[ -n ${IMAGES_NAMESPACE:-} ]]; then return; fi
     ((EUID == 0)) || die 'building images for tests needs root'
-    IMAGES_NAMESPACE=1 exec unshare --mount --propagation private "$0" "$@"
+    IMAGES_NAMESPACE=1 exec unshare --mount --propagation private scripts/images "$@"
 }
 
 open_cache() {
@@ -229,8 +229,7 @@ build_for_tests() {
     done
     [[ -n $out ]] || die 'build needs --out DIR'
     ((${#images[@]})) || images=("${user_images[@]}" postgres)
-    mkdir -p "$out"
-    out=$(realpath "$out")
+    out=$(cd "$IMAGES_CALLED_FROM" && mkdir -p "$out" && realpath "$out")
     work=$(mktemp -d)
     # shellcheck disable=SC2064 # the folder of now
     trap "rm -rf '$work'" EXIT

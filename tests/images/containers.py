@@ -38,15 +38,17 @@ def run(*command: str | Path, check: bool = True, stdin: str = "") -> subprocess
     return done
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """The first true value of `condition`; fails, saying for what it waited, after `seconds`."""
+def wait_for(
+    what: str, condition: Callable[[], Any], seconds: float = 60, evidence: Callable[[], str] = lambda: ""
+) -> Any:
+    """The first true value of `condition`; fails after `seconds`, saying for what it waited, with the evidence."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
         time.sleep(0.1)
-    raise AssertionError(f"waited {seconds:.0f} s for {what}")
+    raise AssertionError(f"waited {seconds:.0f} s for {what}\n{evidence()}")
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class Container:
 
     def start(self) -> Container:
         self.folder.mkdir(parents=True)
+        self.last = ""
         self.id = f"maas-image-{os.getpid()}-{next(_numbers)}"
         self._layer, self.root = self.storage.root(self.image)
         run("runc", "spec", "--bundle", self.folder)
@@ -194,6 +197,15 @@ class Container:
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a command inside, as `kubectl exec` does."""
         return run(*self._command("exec", self.id, *command), check=check)
+
+    def succeeds(self, *command: str) -> bool:
+        """Whether a command inside succeeds; what it said is kept in `last`."""
+        done = self.run(*command, check=False)
+        self.last = f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.returncode == 0
+
+    def evidence(self) -> str:
+        return f"{self.last}\n--- {self.id} said:\n{self.output}"
 
     def signal(self, number: int) -> None:
         run(*self._command("kill", self.id, str(int(number))))

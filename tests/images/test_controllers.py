@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -33,13 +32,13 @@ def write_regiond_conf(folder: Path, password: str) -> None:
         "maas_url": "http://127.0.0.1:5240/MAAS",
     }
     (folder / "region").mkdir(parents=True)
-    # JSON is YAML.
-    (folder / "region/regiond.conf").write_text(json.dumps(settings))
+    lines = "".join(f"{name}: {value}\n" for name, value in settings.items())
+    (folder / "region/regiond.conf").write_text(lines)
 
 
 def boot(container: Callable[..., Container], name: str, mounts: dict[str, Path]) -> Container:
     new = container(name, mounts=mounts, capabilities=SYSTEMD_CAPABILITIES)
-    wait_for(f"systemd\n{new.output}", lambda: system_state(new) in ("running", "degraded"), 90)
+    wait_for("systemd", lambda: system_state(new) in ("running", "degraded"), 90, evidence=new.evidence)
     return new
 
 
@@ -57,10 +56,6 @@ def unit(one: Container, name: str, field: str) -> str:
     return one.run("systemctl", "show", "--value", f"--property={field}", name).stdout.strip()
 
 
-def show_regiond(region: Container) -> str:
-    return region.run("journalctl", "--no-pager", "--unit=maas-regiond.service", check=False).stdout
-
-
 def test_the_region_boots_serves_and_stops(
     container: Callable[..., Container], tmp_path: Path
 ) -> None:
@@ -72,15 +67,9 @@ def test_the_region_boots_serves_and_stops(
         environment={"POSTGRES_USER": "maas", "POSTGRES_PASSWORD": "sesame", "POSTGRES_DB": "maasdb"},
     )
     region = boot(container, "maas-region-controller", {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
-    wait_for(
-        "the schema",
-        lambda: region.run("maas-region", "dbupgrade", check=False).returncode == 0,
-    )
+    wait_for("the schema", lambda: region.succeeds("maas-region", "dbupgrade"), evidence=region.evidence)
     region.run("systemctl", "restart", "maas-regiond.service")
-    wait_for(
-        f"the API\n{show_regiond(region)}",
-        lambda: region.run("/usr/local/sbin/maas-health", check=False).returncode == 0,
-    )
+    wait_for("the API", lambda: region.succeeds("/usr/local/sbin/maas-health"), evidence=region.evidence)
     assert_running(region)
 
     # What `kubectl logs` shows is the journal, regiond's lines among it.
@@ -119,8 +108,9 @@ def test_the_rack_registers_with_the_mounted_binary_and_again_after_a_failure(
     binary.chmod(0o755)
     rack = boot(container, "maas-rack-controller", {"/opt/maas-deployer": binary.parent})
     wait_for(
-        f"registration\n{rack.output}",
+        "registration",
         lambda: unit(rack, "maas-deployer-register.service", "ActiveState") == "active",
+        evidence=rack.evidence,
     )
     assert (binary.parent / "registered").exists()
     assert "called with job register-rack" in rack.output
@@ -156,9 +146,7 @@ def test_the_syslog_server_runs_from_the_region_image(
         args=["/usr/sbin/rsyslogd", "-n", "-i", "NONE", "-f", "/rsyslog.conf"],
         mounts={"/rsyslog.conf": conf, "/var/log/nodes": logs},
     )
-    wait_for(
-        f"rsyslogd\n{server.output}",
-        lambda: ":0202" in server.run("cat", "/proc/net/udp").stdout,  # 514
-    )
+    port_514 = ":0202"
+    wait_for("rsyslogd", lambda: port_514 in server.run("cat", "/proc/net/udp").stdout, evidence=server.evidence)
     server.run("bash", "-c", "echo '<13>Jan  1 00:00:00 node17 kernel: hello' >/dev/udp/127.0.0.1/514")
     wait_for("the line", lambda: (logs / "all.log").exists() and "node17" in (logs / "all.log").read_text())

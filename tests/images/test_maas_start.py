@@ -29,7 +29,7 @@ def start(container: Callable[..., Container]) -> Callable[..., Container]:
     def run(name: str, mounts: dict[str, Path], reached: bool = True) -> Container:
         one = container(name, mounts=mounts, capabilities=SYSTEMD_CAPABILITIES)
         if reached:
-            wait_for(f"systemd\n{one.output}", lambda: "systemd[1]" in one.output)
+            wait_for("systemd", lambda: "systemd[1]" in one.output, evidence=one.evidence)
         return one
 
     return run
@@ -189,6 +189,6 @@ def test_the_environment_of_the_pod_does_not_reach_the_log(
         capabilities=SYSTEMD_CAPABILITIES,
         environment={"MAAS_PASSWORD": "sesame-open"},
     )
-    wait_for(f"systemd\n{region.output}", lambda: "systemd[1]" in region.output)
+    wait_for("systemd", lambda: "systemd[1]" in region.output, evidence=region.evidence)
     assert "sesame-open" not in region.output
     assert "sesame-open" not in region.run("systemctl", "show-environment").stdout

@@ -33,7 +33,7 @@ def test_user_password_file_and_database_are_made_and_kept(
         "mounts": {"/var/lib/postgresql/data": data, "/secret": secret},
     }
     first = container("postgres", **options)
-    wait_for(f"PostgreSQL\n{first.output}", lambda: query(first, "select 1") == "1")
+    wait_for("PostgreSQL", lambda: query(first, "select 1") == "1", evidence=first.evidence)
     query(first, "create table kept (n int); insert into kept values (17)")
     assert query(first, "select rolsuper from pg_roles where rolname = 'maas'") == "t"
     assert query(first, "select 1", password="wrong") == ""
@@ -43,11 +43,11 @@ def test_user_password_file_and_database_are_made_and_kept(
 
     # Unprivileged, as a chart runs it, and after a kill.
     second = container("postgres", user=999, read_only=False, **options)
-    wait_for(f"PostgreSQL\n{second.output}", lambda: query(second, "select n from kept") == "17")
+    wait_for("PostgreSQL", lambda: query(second, "select n from kept") == "17", evidence=second.evidence)
     second.signal(signal.SIGKILL)
     second.wait()
     third = container("postgres", user=999, **options)
-    wait_for(f"PostgreSQL\n{third.output}", lambda: query(third, "select n from kept") == "17")
+    wait_for("PostgreSQL", lambda: query(third, "select n from kept") == "17", evidence=third.evidence)
     assert "sesame" not in first.output + second.output + third.output
 
 
