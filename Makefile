@@ -19,7 +19,7 @@ demo: ## mirror and serve a small signed upstream, or UPSTREAM=URL, until Ctrl-C
 	@scripts/demo
 
 .PHONY: test
-test: ## format, lints, Rust tests and conformance tests
+test: ## format, lints, Rust tests, conformance tests, tests on a cluster
 	@scripts/setup test
 	@scripts/test
 
@@ -42,6 +42,15 @@ test-rust: ## only the Rust tests
 conformance: ## only the tests against python-simplestreams, skopeo and docker-registry
 	@scripts/setup test
 	@scripts/test build conformance
+
+.PHONY: cluster-up
+cluster-up: ## start a one-node Kubernetes to try things on; DIR=folder for another one
+	@scripts/setup test
+	@tests/cluster/cluster up $(if $(DIR),--dir $(DIR))
+
+.PHONY: cluster-down
+cluster-down: ## end it; KEEP=1 leaves its data for another cluster-up
+	@tests/cluster/cluster down $(if $(DIR),--dir $(DIR)) $(if $(KEEP),--keep)
 
 .PHONY: lint
 lint: ## formatting, clippy, shellcheck; cargo-deny where it is installed
