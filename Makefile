@@ -19,7 +19,7 @@ demo: ## mirror and serve a small signed upstream, or UPSTREAM=URL, until Ctrl-C
 	@scripts/demo
 
 .PHONY: test
-test: ## format, lints, Rust tests and conformance tests
+test: ## format, lints, Rust tests, conformance tests, tests on a cluster
 	@scripts/setup test
 	@scripts/test
 
@@ -51,6 +51,15 @@ images: ## build the images with docker, podman or buildah; needs the internet (
 test-images: ## only the tests of the images, built from this machine's packages; needs root
 	@scripts/setup test
 	@scripts/test build images
+
+.PHONY: cluster-up
+cluster-up: ## start a one-node Kubernetes to try things on; DIR=folder for another one
+	@scripts/setup test
+	@tests/cluster/cluster up $(if $(DIR),--dir $(DIR))
+
+.PHONY: cluster-down
+cluster-down: ## end it; KEEP=1 leaves its data for another cluster-up
+	@tests/cluster/cluster down $(if $(DIR),--dir $(DIR)) $(if $(KEEP),--keep)
 
 .PHONY: lint
 lint: ## formatting, clippy, shellcheck, hadolint; cargo-deny where it is installed

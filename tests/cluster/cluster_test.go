@@ -23,11 +23,16 @@ import (
 // before.
 func TestCluster(t *testing.T) {
 	d := newDriver(t)
+	settings := kernelSettings(t)
 	d.up()
+	if now := kernelSettings(t); now != settings {
+		t.Errorf("up changed the machine's settings:\n%s\nto\n%s", settings, now)
+	}
+	d.serveFixture()
 	d.namesWhatRuns()
 	d.runsPods()
 	d.answers()
-	d.reachesTheHost()
+	d.reachesNothingElse()
 	d.keepsAnAuditLog()
 	d.survivesReboot()
 	d.survivesTheSupervisorsDeath()
@@ -117,6 +122,9 @@ func (d *driver) answers() {
 			d.t.Errorf("from the host %s answers %q", url, found)
 		}
 	}
+	if found := d.probe("get", d.fixture); found != "the fixture" {
+		d.t.Errorf("a pod reads %q from the host", found)
+	}
 }
 
 func fetch(t *testing.T, url string) string {
@@ -135,7 +143,25 @@ func fetch(t *testing.T, url string) string {
 	return strings.TrimSpace(string(body))
 }
 
-func (d *driver) reachesTheHost() {
+// kernelSettings are the machine's own that a kubelet or kube-proxy would
+// change.
+func kernelSettings(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, name := range []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
+		"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes", "net/ipv4/ip_forward", "net/netfilter/nf_conntrack_max"} {
+		value, err := os.ReadFile("/proc/sys/" + name)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&all, "%s=%s\n", name, strings.TrimSpace(string(value)))
+	}
+	return all.String()
+}
+
+// serveFixture starts a server on the host that outlives the cluster's
+// reboots, as the fixtures of tests do.
+func (d *driver) serveFixture() {
 	d.t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(d.env["CLUSTER_HOST"], "0"))
 	if err != nil {
@@ -145,10 +171,12 @@ func (d *driver) reachesTheHost() {
 		fmt.Fprintln(w, "the fixture")
 	})}
 	go func() { _ = server.Serve(listener) }()
-	defer server.Close()
-	if found := d.probe("get", "http://"+listener.Addr().String()); found != "the fixture" {
-		d.t.Errorf("a pod reads %q from the host", found)
-	}
+	d.t.Cleanup(func() { server.Close() })
+	d.fixture = "http://" + listener.Addr().String()
+}
+
+func (d *driver) reachesNothingElse() {
+	d.t.Helper()
 	// There is no world outside, and nobody waits to learn that.
 	begin := time.Now()
 	for _, question := range [][]string{{"lookup", "archive.ubuntu.com"}, {"get", "http://192.0.2.77/"}} {
@@ -291,6 +319,15 @@ func TestTwoClustersAtOnce(t *testing.T) {
 	one.nothingRuns(old, ranges)
 	one.noCgroups()
 	other.must("status")
+
+	// down alone clears away what a dead supervisor left.
+	old, ranges = other.family(), other.ranges()
+	if err := unix.Kill(other.supervisor(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	other.must("down")
+	other.nothingRuns(old, ranges)
+	other.noCgroups()
 }
 
 // Where a cluster cannot be, up says so: skipped for a person, failed for CI.
@@ -319,7 +356,7 @@ func TestWithoutRoot(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{}, {"rise"}, {"up", "--size", "3"}, {"up", "now"}, {"up", "--keep"}, {"load", "archive"}} {
+	for _, args := range [][]string{{}, {"rise"}, {"up", "--size", "3"}, {"up", "now"}, {"up", "--keep"}, {"load", "archive"}, {"manage", "it"}} {
 		command := exec.Command("./cluster", args...)
 		output, _ := command.CombinedOutput()
 		if code := command.ProcessState.ExitCode(); code != 64 {

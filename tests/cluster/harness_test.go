@@ -28,6 +28,8 @@ type driver struct {
 	t   *testing.T
 	dir layout.Dir
 	env map[string]string
+	// fixture is the URL of a server on the host.
+	fixture string
 }
 
 func newDriver(t *testing.T) *driver {

@@ -19,6 +19,13 @@ import (
 
 const exitUsage = 64
 
+// arguments are the commands, with how many arguments each takes. The last two
+// are for the cluster's own processes.
+var arguments = map[string]int{
+	"up": 0, "down": 0, "status": 0, "reboot": 0, "env": 0, "load": 2,
+	"init": 0, "manage": 0,
+}
+
 var errUsage = errors.New("see: cluster --help")
 
 func main() {
@@ -49,6 +56,10 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return errors.Join(err, errUsage)
 	}
+	wanted, known := arguments[verb]
+	if !known || len(rest) != wanted || (*keep && verb != "down") {
+		return fmt.Errorf("not understood: %v: %w", args, errUsage)
+	}
 	if *folder == "" {
 		standard, err := layout.Default()
 		if err != nil {
@@ -61,15 +72,6 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	cluster := host.Cluster{Dir: dir, Programs: os.Getenv("CLUSTER_PROGRAMS"), Helm: os.Getenv("HELM")}
-	if verb == "load" {
-		if len(rest) != 2 {
-			return fmt.Errorf("load takes ARCHIVE and NAME:TAG: %w", errUsage)
-		}
-		return cluster.Load(ctx, rest[0], rest[1])
-	}
-	if len(rest) != 0 || (*keep && verb != "down") {
-		return fmt.Errorf("%s does not take %v: %w", verb, args[1:], errUsage)
-	}
 	switch verb {
 	case "up":
 		return cluster.Up(ctx)
@@ -81,12 +83,12 @@ func run(ctx context.Context, args []string) error {
 		return cluster.Reboot(ctx)
 	case "env":
 		return cluster.PrintEnv(os.Stdout)
+	case "load":
+		return cluster.Load(ctx, rest[0], rest[1])
 	case "init":
 		return node.Init(dir)
-	case "manage":
-		return node.Manage(ctx, dir, cluster.Programs)
 	default:
-		return fmt.Errorf("no such command: %s: %w", verb, errUsage)
+		return node.Manage(ctx, dir, cluster.Programs)
 	}
 }
 
