@@ -73,21 +73,18 @@ make_base() {
     mv "$base.part" "$base"
 }
 
-# A signed apt repository of the stand-in's packages of one version. Its key
+# The stand-in's packages of one version in a signed apt repository, whose key
 # lives no longer than this takes.
-make_repository() { # DEBS REPOSITORY
-    local debs=$1 repository=$2 part=$2.part home=$work/gnupg
-    if [[ -e $repository/InRelease ]]; then return; fi
+make_repository() { # PROGRAM VERSION REPOSITORY
+    local program=$1 version=$2 repository=$3 part=$3.part
+    if [[ -e $repository/key.asc ]]; then return; fi
     rm -rf "$part"
-    mkdir -p "$part" "$home"
-    chmod 0700 "$home"
-    cp "$debs"/*.deb "$part"
-    index "$part" stand-in >"$work/Release"
-    quietly gpg --homedir "$home" --batch --passphrase '' --quick-generate-key 'MAAS test archive' ed25519 sign never
-    quietly gpg --homedir "$home" --batch --clearsign --output "$part/InRelease" "$work/Release"
-    quietly gpg --homedir "$home" --batch --armor --export --output "$part/archive-key.asc"
-    gpg --homedir "$home" --batch --with-colons --list-keys | awk -F: '/^fpr/ { print $10; exit }' >"$part/fingerprint"
-    quietly gpgconf --homedir "$home" --kill all
+    mkdir -p "$work/debs"
+    quietly "$program" debs --out "$work/debs" --version "$version"
+    quietly "$program" repository --debs "$work/debs" --out "$part" --suite stand-in
+    gpg --homedir "$work" --batch --with-colons --show-keys "$part/key.asc" 2>/dev/null |
+        awk -F: '/^fpr/ { print $10; exit }' >"$part/fingerprint"
+    dpkg-deb --field "$(find "$work/debs" -name 'maas-region-api_*.deb' -print -quit)" Version >"$part/version"
     mv "$part" "$repository"
 }
 
@@ -113,21 +110,15 @@ stage_program() { # CRATE VARIABLE LIBRARY…
 }
 
 stage_packages() {
-    local debs=$work/debs key stand_in
-    if [[ -n ${MAAS_DEBS:-} ]]; then
-        debs=$MAAS_DEBS
-    else
-        mkdir -p "$debs"
-        stand_in=$(program stand-in-maas STAND_IN_MAAS_BIN)
-        strip --strip-all -o "$work/stand-in-maas" "$stand_in"
-        quietly "$stand_in" debs --out "$debs" --version "$version" --binary "$work/stand-in-maas"
-    fi
-    key=$(cd "$debs" && sha256sum -- *.deb | key_of)
+    local stand_in key
+    stand_in=$(program stand-in-maas STAND_IN_MAAS_BIN)
+    key=$( { cat "$stand_in"; printf '%s' "$version"; declare -f make_repository; } | key_of)
     repository=$images_cache/maas-$key
-    make_repository "$debs" "$repository"
+    make_repository "$stand_in" "$version" "$repository"
+    touch "$repository"
     mkdir -p "$context/dist"
-    cp "$repository/archive-key.asc" "$context/dist/"
-    package_version=$(dpkg-deb --field "$(find "$repository" -name 'maas-region-api_*.deb' -print -quit)" Version)
+    cp "$repository/key.asc" "$context/dist/archive-key.asc"
+    package_version=$(<"$repository/version")
 }
 
 bud() { buildah "${storage[@]}" "$@"; }
@@ -146,8 +137,8 @@ local_arguments() { # IMAGE
     printf -- '--build-arg=BASE=%s\n' "$base_name"
     case $1 in
         maas-region-controller | maas-rack-controller)
-            printf -- '--build-arg=%s\n' "MAAS_ARCHIVE=file:/archive/${repository##*/}" MAAS_SUITE=./ \
-                MAAS_COMPONENTS= MAAS_KEY=dist/archive-key.asc "MAAS_KEY_FINGERPRINT=$(<"$repository/fingerprint")" \
+            printf -- '--build-arg=%s\n' "MAAS_ARCHIVE=file:/archive/${repository##*/}" MAAS_SUITE=stand-in \
+                MAAS_KEY=dist/archive-key.asc "MAAS_KEY_FINGERPRINT=$(<"$repository/fingerprint")" \
                 "MAAS_VERSION=$package_version"
             printf -- '--volume=%s:/archive/%s:ro\n' "$repository" "${repository##*/}"
             ;;

@@ -75,6 +75,8 @@ def test_no_secret_and_nothing_of_the_build_is_left(unpacked: Callable[[str], Pa
     assert (root / "etc/machine-id").read_text() == ""
     assert not list((root / "etc/apt/trusted.gpg.d").glob("maas*"))
     assert not list((root / "var/lib/apt/lists").iterdir())
+    # The test's base has the pool alone; no archive of this machine got in.
+    assert [path.name for path in (root / "etc/apt/sources.list.d").iterdir()] == ["pool.list"]
     manuals = [path for path in (root / "usr/share/man").rglob("*") if path.is_file()]
     assert not manuals
 

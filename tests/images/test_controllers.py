@@ -75,6 +75,8 @@ def test_the_region_boots_serves_and_stops(
     # What `kubectl logs` shows is the journal, regiond's lines among it.
     wait_for("regiond's log", lambda: "maas-regiond.service" in region.output)
     assert "sesame" not in region.output
+    region.run("systemctl", "stop", "maas-regiond.service")
+    assert not region.succeeds("/usr/local/sbin/maas-health")
     region.signal(RTMIN_3)
     region.wait(HALT_SECONDS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from containers import SYSTEMD_CAPABILITIES, Container, wait_for
 
 REGION, RACK = "maas-region-controller", "maas-rack-controller"
-SKELETON = "usr/share/maas-start/skeleton"
+SKELETON = "/usr/share/maas-start/skeleton/var/lib/maas"
 
 
 @pytest.fixture
@@ -33,6 +34,22 @@ def start(container: Callable[..., Container]) -> Callable[..., Container]:
         return one
 
     return run
+
+
+@pytest.fixture
+def skeleton(tmp_path: Path) -> Path:
+    """In place of what this image has to fill a volume with."""
+    folder = tmp_path / "skeleton"
+    (folder / "boot-resources/cache").mkdir(parents=True)
+    (folder / "boot-resources/cache/grub.cfg").write_text("set timeout=0\n")
+    (folder / "prometheus").mkdir(mode=0o750)
+    (folder / "current").symlink_to("boot-resources/cache")
+    (folder / "dhcpd.leases").write_text("")
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, 800, 800, follow_symlinks=False)
+    os.chown(folder / "dhcpd.leases", 0, 800)
+    (folder / "dhcpd.leases").chmod(0o640)
+    return folder
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int, int, bytes]]:
@@ -58,56 +75,54 @@ def volume(tmp_path: Path, files: dict[str, str]) -> Path:
 
 @pytest.mark.parametrize("before", [{}, {"lost+found/.keep": ""}], ids=["empty", "new-file-system"])
 def test_an_empty_volume_gets_the_images_files(
-    start: Callable[..., Container],
-    unpacked: Callable[[str], Path],
-    mounted: Path,
-    tmp_path: Path,
-    before: dict[str, str],
+    start: Callable[..., Container], mounted: Path, skeleton: Path, tmp_path: Path, before: dict[str, str]
 ) -> None:
     data = volume(tmp_path, before)
-    start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
-    wanted = tree(unpacked(REGION) / SKELETON / "var/lib/maas")
-    assert wanted, "the image has nothing to fill a volume with: this test proves nothing"
+    start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data, SKELETON: skeleton})
     found = tree(data)
-    for name, facts in wanted.items():
+    for name, facts in tree(skeleton).items():
         assert found[name] == facts, name
     assert not (data / ".maas-start-filling").exists()
     assert (data.stat().st_uid, data.stat().st_gid) == (800, 800)
 
 
+@pytest.mark.parametrize("name", [REGION, RACK])
+def test_an_empty_volume_belongs_to_maas(start: Callable[..., Container], mounted: Path, tmp_path: Path, name: str) -> None:  # fmt: skip
+    data = volume(tmp_path, {})
+    start(name, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
+    assert (data.stat().st_uid, data.stat().st_gid) == (800, 800)
+
+
 def test_a_used_volume_is_left_alone(
-    start: Callable[..., Container], unpacked: Callable[[str], Path], mounted: Path, tmp_path: Path
+    start: Callable[..., Container], mounted: Path, skeleton: Path, tmp_path: Path
 ) -> None:
-    wanted = tree(unpacked(REGION) / SKELETON / "var/lib/maas")
-    assert wanted
-    data = volume(tmp_path, {"image-storage/squashfs": "mine", "maas_id": "abc123"})
-    # What MAAS removed does not come back, and what it changed stays.
+    data = volume(tmp_path, {"image-storage/squashfs": "mine", "dhcpd.leases": "changed"})
     before = tree(data)
-    region = start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
-    after = {name: facts for name, facts in tree(data).items() if name in before}
-    assert after == before
-    assert not wanted.keys() & {path.name for path in data.iterdir()}
+    region = start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data, SKELETON: skeleton})
+    # What MAAS changed stays, and what it removed does not come back.
+    after = tree(data)
+    assert {name: after[name] for name in before} == before
+    assert not {"boot-resources", "prometheus", "current"} & {path.name for path in data.iterdir()}
     assert "filled /var/lib/maas" not in region.output
 
 
 def test_a_fill_that_was_cut_short_goes_on_and_overwrites_nothing(
-    start: Callable[..., Container], unpacked: Callable[[str], Path], mounted: Path, tmp_path: Path
+    start: Callable[..., Container], mounted: Path, skeleton: Path, tmp_path: Path
 ) -> None:
-    wanted = tree(unpacked(REGION) / SKELETON / "var/lib/maas")
-    data = volume(tmp_path, {".maas-start-filling": "", "maas_id": "abc123"})
-    start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
-    assert (data / "maas_id").read_text() == "abc123"
-    assert wanted.keys() <= tree(data).keys()
+    data = volume(tmp_path, {".maas-start-filling": "", "dhcpd.leases": "changed", "prometheus/.keep": ""})
+    start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data, SKELETON: skeleton})
+    assert (data / "dhcpd.leases").read_text() == "changed"
+    assert tree(skeleton).keys() <= tree(data).keys()
     assert not (data / ".maas-start-filling").exists()
 
 
 def test_a_second_start_changes_nothing(
-    start: Callable[..., Container], tmp_path: Path
+    start: Callable[..., Container], skeleton: Path, tmp_path: Path
 ) -> None:
     etc, state = tmp_path / "etc", tmp_path / "state"
     etc.mkdir()
     state.mkdir()
-    mounts = {"/etc/maas": etc, "/var/lib/maas": state}
+    mounts = {"/etc/maas": etc, "/var/lib/maas": state, SKELETON: skeleton}
     start(RACK, mounts)
     (etc / "rackd.conf").write_text("maas_url: http://mine/\n")
     before = tree(etc), tree(state)

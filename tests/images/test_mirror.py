@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ARCHIVES, REPOSITORY
-from containers import Container, Image, Network, run, wait_for
+from conftest import REPOSITORY
+from containers import Container, Image, Network, wait_for
 
 ITEM = "/images/streams/v1/index.sjson"
 
