@@ -1,5 +1,5 @@
 {{/* Keys of the earlier chart (0.2) that were given and mean nothing any more,
-     a line each. values.schema.json accepts the same. */}}
+     a line each, indented. values.schema.json accepts the same. */}}
 {{- define "maas.ignored" -}}
 {{- $old := list
   (dict "path" "dependencies" "given" (hasKey .Values "dependencies"))
@@ -71,12 +71,12 @@
 -}}
 {{- range $old -}}
 {{- if .given }}
-{{ .path }}
+  {{ .path }}
 {{- end -}}
 {{- end -}}
 {{- range $name, $value := .Values.endpoints.maas_region.port -}}
 {{- if not (or (eq $name "region_api") (eq $name "region_proxy")) }}
-endpoints.maas_region.port.{{ $name }}
+  endpoints.maas_region.port.{{ $name }}
 {{- end -}}
 {{- end -}}
 {{- end -}}

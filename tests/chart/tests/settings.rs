@@ -16,7 +16,7 @@ const SECTIONS: [(&str, &[&str]); 13] = [
     ("seed-secret", &["database", "release", "secrets"]),
     ("create-admin", &["database", "region"]),
     ("enable-tls", &["database", "region", "tls"]),
-    ("configure", &["boot_source", "config", "images", "region", "tls"]),
+    ("configure", &["boot_source", "config", "images", "mirror", "region", "tls"]),
     ("export-api-key", &["region", "release", "secrets", "tls"]),
     ("import-images", &["images", "mirror", "region", "release", "tls"]),
     ("test", &["images", "mirror", "region", "release", "tls"]),
