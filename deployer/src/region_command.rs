@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, interval, timeout_at};
+use tokio::time::{Instant, interval, timeout, timeout_at};
 use tracing::{debug, info};
 
 use crate::secret::Secret;
@@ -20,6 +20,9 @@ use crate::wait::spoken;
 
 /// How often a long run is mentioned in the log.
 const REMINDER: Duration = Duration::from_secs(30);
+
+/// How long the outputs of a program that has ended are read on.
+const REST: Duration = Duration::from_secs(1);
 
 /// How much of the output's end an error shows.
 const TAIL: usize = 2000;
@@ -207,15 +210,21 @@ impl Run {
         reminder.tick().await;
         loop {
             tokio::select! {
-                read = &mut reading => { read?; break }
-                // A program that it started may hold the outputs open.
-                status = child.wait() => return status,
+                read = &mut reading => {
+                    read?;
+                    return child.wait().await;
+                }
+                status = child.wait() => {
+                    // The rest is on its way; but a program that it started may
+                    // hold the outputs open.
+                    let _ = timeout(REST, &mut reading).await;
+                    return status;
+                }
                 _ = reminder.tick() => {
                     info!(command = self.shown(), for_s = begun.elapsed().as_secs(), "still running");
                 }
             }
         }
-        child.wait().await
     }
 
     /// The command as a person would type it.
@@ -295,6 +304,19 @@ mod tests {
     async fn what_it_prints_is_returned() {
         let printed = shell("echo out; echo err >&2").run().await.unwrap();
         assert_eq!(printed.stdout, "out\n");
+    }
+
+    #[tokio::test]
+    async fn all_of_it_is_returned_however_soon_it_ends() {
+        for _ in 0..50 {
+            assert_eq!(shell("printf all").run().await.unwrap().stdout, "all");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_child_that_keeps_the_outputs_does_not_keep_the_run() {
+        let printed = shell("echo done; sleep 5 &").run().await.unwrap();
+        assert_eq!(printed.stdout, "done\n");
     }
 
     #[tokio::test]

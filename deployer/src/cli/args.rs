@@ -125,7 +125,14 @@ pub(super) enum Job {
         out: Option<PathBuf>,
     },
     /// Register this rack with the region
-    RegisterRack,
+    RegisterRack {
+        /// The folder of the rack's state
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/maas", hide = true)]
+        state: PathBuf,
+        /// The rack's configuration
+        #[arg(long, value_name = "FILE", default_value = "/etc/maas/rackd.conf", hide = true)]
+        configuration: PathBuf,
+    },
     /// Tell whether a region or a rack is well
     Probe {
         /// Of what; without it, whether systemd answers

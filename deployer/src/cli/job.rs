@@ -72,7 +72,13 @@ async fn work(job: &Job, context: &Context) -> Result<Report, JobError> {
             let path = out.clone().unwrap_or_else(|| jobs::region_conf::default_path(context));
             jobs::region_conf::run(context, &path)
         }
-        Job::RegisterRack => register_rack::run(context, &register_rack::Places::default()).await,
+        Job::RegisterRack { state, configuration } => {
+            let places = register_rack::Places {
+                state: state.clone(),
+                configuration: configuration.clone(),
+            };
+            register_rack::run(context, &places).await
+        }
         Job::Probe { subject, live, url } => {
             let subject = match subject {
                 Some(ProbeSubject::Region) => probe::Subject::Region,
@@ -100,7 +106,7 @@ fn name(job: &Job) -> &'static str {
         Job::Configure => "configure",
         Job::ImportImages => "import-images",
         Job::RegionConf { .. } => "region-conf",
-        Job::RegisterRack => "register-rack",
+        Job::RegisterRack { .. } => "register-rack",
         Job::Probe { .. } => "probe",
         Job::Test => "test",
     }

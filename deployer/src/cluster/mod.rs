@@ -49,6 +49,8 @@ impl Cluster {
             Config::infer().await.map_err(|error| ClusterError::Config(crate::chain(&error)))?;
         config.connect_timeout = Some(Duration::from_secs(10));
         config.read_timeout = Some(Duration::from_secs(30));
+        // Here, where it is bounded and told; see `patiently`.
+        config.default_retry = false;
         let client =
             Client::try_from(config).map_err(|error| ClusterError::Config(crate::chain(&error)))?;
         Ok(Self { client })

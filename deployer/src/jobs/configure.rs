@@ -248,7 +248,6 @@ impl Reader<'_> {
         limit: Duration,
     ) -> Result<(), JobError> {
         let logs = context.region_logs();
-        let logs = logs.as_deref().unwrap_or("kubectl logs, of the region");
         let next = format!(
             "{logs}; MAAS says no more where it cannot reach {} or the keyring does not verify its index",
             self.plan.url

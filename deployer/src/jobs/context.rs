@@ -53,16 +53,12 @@ impl Context {
         Ok((&release.namespace, &release.name))
     }
 
-    /// `kubectl logs …` of the region.
-    pub(super) fn region_logs(&self) -> Option<String> {
-        let (release, region) = (self.settings.release().ok()?, self.settings.region().ok()?);
-        if region.statefulset.is_empty() {
-            return None;
-        }
-        Some(format!(
-            "kubectl logs -n {} statefulset/{} -c region --tail=50",
-            release.namespace, region.statefulset
-        ))
+    /// The command that shows the region's log.
+    pub(super) fn region_logs(&self) -> String {
+        let (namespace, _) = self.release().unwrap_or(("NAMESPACE", ""));
+        let named = self.settings.region().ok().filter(|region| !region.statefulset.is_empty());
+        let name = named.map_or("maas-region", |region| &region.statefulset);
+        format!("kubectl logs -n {namespace} statefulset/{name} -c region --tail=50")
     }
 
     /// How clients of MAAS are made.
@@ -90,22 +86,25 @@ impl Context {
         let clients = clients.collect::<Result<Vec<_>, _>>()?;
         let what = format!("MAAS's API at {}", urls.first().map_or("", String::as_str));
         let wait = Wait::new(what, self.limit(Duration::from_secs(900)));
-        let wait = match self.region_logs() {
-            Some(logs) => wait.next(logs),
-            None => wait,
-        };
-        wait.until(async || {
-            let mut reason = String::new();
-            for client in &clients {
-                match client.clone().with_retries(Retries::NONE).version().await {
-                    Ok(_) => return Ok(State::Ready(client.clone())),
-                    Err(error) if reason.is_empty() => reason = error.problem.to_string(),
-                    Err(_) => {}
+        wait.next(self.region_logs())
+            .until(async || {
+                let mut reason = String::new();
+                for client in &clients {
+                    let error = match client.clone().with_retries(Retries::NONE).version().await {
+                        Ok(_) => return Ok(State::Ready(client.clone())),
+                        Err(error) => error,
+                    };
+                    // The only place to look at says to look elsewhere.
+                    if clients.len() == 1 && matches!(error.problem, Problem::Redirect(_)) {
+                        return Err(error.into());
+                    }
+                    if reason.is_empty() {
+                        reason = error.problem.to_string();
+                    }
                 }
-            }
-            Ok(State::Waiting(reason))
-        })
-        .await
+                Ok(State::Waiting(reason))
+            })
+            .await
     }
 
     /// A client of MAAS with an administrator's key, once its API answers: the

@@ -215,7 +215,7 @@ impl<'a> Import<'a> {
     }
 
     fn logs(&self) -> String {
-        self.context.region_logs().unwrap_or_else(|| "kubectl logs, of the region".to_owned())
+        self.context.region_logs()
     }
 }
 

@@ -1,0 +1,206 @@
+//! configure, import-images and test, against the stand-in region and a signed upstream.
+
+use fixtures::{Postgres, Release, Server, SigningKey, StreamSpec};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, HttpServer, Maas, World, eventually};
+
+/// A region with an administrator, and an upstream that it can import from.
+struct Site {
+    world: World,
+    maas: Maas,
+    upstream: Server,
+    key: SigningKey,
+}
+
+fn site(name: &str) -> Site {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!(name);
+    world.public("secrets/db-user/DATABASE_USERNAME", name);
+    world.stand_in();
+    world.made_database();
+    let key = SigningKey::generate("Test <test@example.org>").expect("key");
+    let folder = world.path("upstream");
+    std::fs::create_dir(&folder).expect("folder");
+    let spec = StreamSpec::new().releases(&[Release::Xenial, Release::Noble]).scale(0.01);
+    spec.build().publish(&folder, &key).expect("publish");
+    let upstream = Server::start(folder).expect("server");
+    let maas = Maas::with_key(&mut world, &[]);
+    let keyring = world.path("keyring.gpg");
+    key.write_keyring(&keyring).expect("keyring");
+    world.public("keyring/keyring.gpg", std::fs::read(keyring).expect("keyring"));
+    world.settings["boot_source"] = json!({"url": upstream.url(), "keyring": true});
+    world.settings["images"] = json!({"os": "ubuntu", "release": "xenial", "kernel": "ga-16.04",
+        "commissioning_release": "noble", "releases": ["noble", "xenial"], "arches": ["amd64"],
+        "timeout_s": 60, "stall_s": 2});
+    Site { world, maas, upstream, key }
+}
+
+impl Site {
+    fn get(&self, path: &str) -> Value {
+        self.maas.get(&self.world, path)
+    }
+
+    fn config(&self, name: &str) -> Value {
+        self.get(&format!("maas/?op=get_config&name={name}"))
+    }
+}
+
+#[test]
+fn a_fresh_region_gets_source_selections_and_images() {
+    let mut site = site("images_fresh");
+    site.world.settings["config"] = json!({"ntp_servers": "a.example.org,b.example.org",
+        "enable_analytics": false, "active_discovery_interval": 0, "network_discovery": "disabled",
+        "default_min_hwe_kernel": "ga-16.04"});
+    let run = site.world.job(&["configure"]).run().expect(0);
+    run.changed("set ntp_servers");
+    run.changed("made the boot source");
+    run.changed("selected ubuntu/xenial (amd64)");
+    run.changed("removed the boot source 1");
+    let sources = site.get("boot-sources/");
+    assert_eq!(sources.as_array().unwrap().len(), 1, "{sources}");
+    assert_ne!(sources[0]["id"], 1);
+    site.world.job(&["configure"]).run().expect(0).unchanged();
+
+    let run = site.world.job(&["import-images"]).run().expect(0);
+    run.changed("imported ubuntu/xenial amd64");
+    run.changed("imported ubuntu/noble amd64");
+    run.changed("set commissioning_distro_series to 'noble'").changed("default_min_hwe_kernel");
+    assert!(run.stderr.contains("percent=100"), "{}", run.stderr);
+    assert_eq!(site.config("default_distro_series"), "xenial");
+    assert_eq!(site.config("default_min_hwe_kernel"), "ga-16.04");
+    site.world.job(&["import-images"]).run().expect(0).unchanged();
+}
+
+#[test]
+fn an_armored_keyring_is_sent_binary() {
+    let site = site("images_armored");
+    let armored = site.key.armored_keyring().expect("armor");
+    site.world.public("keyring/keyring.gpg", armored);
+    site.world.job(&["configure"]).run().expect(0).changed("selected ubuntu/noble");
+}
+
+#[test]
+fn a_keyring_that_does_not_verify_is_told_at_the_end_of_the_wait() {
+    let site = site("images_wrong_key");
+    let other = SigningKey::generate("Other <other@example.org>").expect("key");
+    let path = site.world.path("other.gpg");
+    other.write_keyring(&path).expect("keyring");
+    site.world.public("keyring/keyring.gpg", std::fs::read(&path).unwrap());
+    site.world.job(&["configure", "--timeout", "3s"]).run().failed(1, "configure-wrong-key");
+    // What was there is left, until the new source is known to work.
+    assert!(site.get("boot-sources/").as_array().unwrap().iter().any(|source| source["id"] == 1));
+    // With the right one it goes on from there.
+    let right = site.world.path("keyring.gpg");
+    site.world.public("keyring/keyring.gpg", std::fs::read(right).unwrap());
+    let run = site.world.job(&["configure"]).run().expect(0);
+    run.changed("its keyring differs").changed("selected ubuntu/xenial");
+    assert_eq!(site.get("boot-sources/").as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_mirror_that_comes_later_is_read_when_it_is_there() {
+    let site = site("images_later");
+    let index = site.world.path("upstream/streams");
+    let aside = site.world.path("upstream/aside");
+    std::fs::rename(&index, &aside).unwrap();
+    let running = site.world.job(&["configure", "--timeout", "2m"]).spawn();
+    eventually("it to wait for the index", || running.stderr().contains("no available images"));
+    std::fs::rename(&aside, &index).unwrap();
+    running.wait().expect(0).changed("selected ubuntu/xenial");
+}
+
+#[test]
+fn stale_selections_go_also_that_of_the_former_commissioning_release() {
+    let mut site = site("images_stale");
+    site.world.job(&["configure"]).run().expect(0);
+    site.world.job(&["import-images"]).run().expect(0);
+    site.world.settings["images"]["releases"] = json!([]);
+    site.world.settings["images"]["release"] = json!("noble");
+    site.world.settings["images"]["kernel"] = json!("");
+    site.world.job(&["configure"]).run().expect(0).changed("removed the selection ubuntu/xenial");
+    site.world
+        .job(&["import-images"])
+        .run()
+        .expect(0)
+        .changed("set default_distro_series to 'noble'");
+    let source = site.get("boot-sources/")[0]["id"].clone();
+    let selections = site.get(&format!("boot-sources/{source}/selections/"));
+    assert_eq!(selections.as_array().unwrap().len(), 1, "{selections}");
+}
+
+#[test]
+fn an_import_that_cannot_end_says_what_is_missing() {
+    let site = site("images_stuck");
+    site.world.job(&["configure"]).run().expect(0);
+    // The payload of xenial is not to be had.
+    let folder = site.world.path("upstream/xenial");
+    let aside = site.world.path("upstream/xenial-aside");
+    std::fs::rename(&folder, &aside).unwrap();
+    let run = site.world.job(&["import-images", "--timeout", "12s"]).run().expect(1);
+    let message = run.message();
+    assert!(message.contains("not every image is there after 12 s"), "{message}");
+    assert!(message.contains("\n  - ubuntu/xenial amd64"), "{message}");
+    assert!(run.stderr.contains("nothing arrives"), "{}", run.stderr);
+    assert_ne!(site.config("default_distro_series"), "xenial");
+    // The next run goes on.
+    std::fs::rename(&aside, &folder).unwrap();
+    site.world.job(&["import-images"]).run().expect(0).changed("imported ubuntu/xenial");
+}
+
+#[test]
+fn import_waits_for_the_mirror() {
+    let mut site = site("images_mirror");
+    site.world.job(&["configure"]).run().expect(0);
+    let ready = site.world.path("ready");
+    let look = ready.clone();
+    let mirror = HttpServer::start(move |_| match look.exists() {
+        true => Answer::text(200, "ok"),
+        false => Answer::text(503, "no snapshot yet"),
+    });
+    site.world.settings["mirror"] = json!({"url": mirror.url()});
+    let running = site.world.job(&["import-images"]).spawn();
+    eventually("it to wait for the mirror", || running.stderr().contains("no snapshot yet"));
+    std::fs::write(&ready, "").unwrap();
+    running.wait().expect(0).changed("imported");
+    assert!(mirror.count("GET", "/readyz") >= 2);
+    assert!(site.upstream.count("streams/v1/index.sjson") > 0);
+}
+
+#[test]
+fn unknown_settings_are_all_named_and_none_is_set() {
+    let mut site = site("images_unknown");
+    site.world.settings["config"] = json!({"enable_analytics": false, "ntp_serverss": "x",
+        "maas_url": "http://x", "enable_http_proxy": "maybe"});
+    let before = site.config("enable_analytics");
+    let run = site.world.job(&["configure"]).run().expect(1);
+    let message = run.message();
+    for name in
+        ["- ntp_serverss: ", "- maas_url: ", "- the setting enable_http_proxy is true or false"]
+    {
+        assert!(message.contains(name), "{message}");
+    }
+    assert!(site.get("boot-sources/").as_array().unwrap().iter().any(|source| source["id"] == 1));
+    let _ = before;
+}
+
+#[test]
+fn test_says_all_that_is_wrong() {
+    let mut site = site("images_test");
+    site.world.settings["mirror"] = json!({"url": "http://127.0.0.1:1"});
+    let run = site.world.job(&["test", "--timeout", "1s"]).run().expect(1);
+    let message = run.message();
+    for part in
+        ["no rack is connected", "ubuntu/xenial amd64: MAAS has not begun it", "the mirror at"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn without_a_mounted_key_the_admins_login_will_do() {
+    let mut site = site("images_login");
+    std::fs::remove_file(site.world.path("etc/secrets/api-key/token")).unwrap();
+    site.world.settings["config"] = json!({"enable_analytics": false});
+    site.world.job(&["configure"]).run().expect(0);
+}

@@ -1,0 +1,286 @@
+//! Jobs that talk to Kubernetes: secrets, export-api-key, seed-secret, quiesce, wait job/NAME.
+
+use std::collections::BTreeMap;
+
+use fixtures::Postgres;
+use serde_json::{Value, json};
+
+use crate::support::{ApiServer, Maas, World, eventually};
+
+fn quiet(_: &mut BTreeMap<String, Value>) {}
+
+fn all_secrets() -> Value {
+    json!({
+        "db_admin": {"name": "maas-db-admin", "generate": true, "username": "postgres"},
+        "db_user": {"name": "maas-db-user", "generate": true, "username": "maas"},
+        "admin": {"name": "maas-admin", "generate": true, "username": "admin", "email": "admin@localhost"},
+        "region": {"name": "maas-region-secret", "generate": true},
+        "api_key": {"name": "maas-api-key", "namespace": "maas"}
+    })
+}
+
+#[test]
+fn absent_secrets_are_made_once() {
+    let mut world = World::new();
+    let cluster = ApiServer::start(&mut world, quiet);
+    world.settings["secrets"] = all_secrets();
+    let run = world.job(&["secrets"]).run().expect(0);
+    for name in ["maas-db-admin", "maas-db-user", "maas-admin", "maas-region-secret"] {
+        run.changed(&format!("made the Secret {name}"));
+    }
+    let shared = cluster.secret("maas-region-secret", "REGION_SECRET").unwrap();
+    assert!(shared.len() == 32 && shared.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let password = cluster.secret("maas-admin", "PASSWORD").unwrap();
+    assert!(password.len() >= 20);
+    assert!(!run.stderr.contains(&password) && !run.stdout.contains(&shared));
+    assert_eq!(cluster.secret("maas-admin", "EMAIL").unwrap(), "admin@localhost");
+    let labels = cluster.get("secrets/maas-admin").unwrap()["metadata"]["labels"].clone();
+    assert_eq!(labels["app.kubernetes.io/managed-by"], "maas-deployer");
+    assert_eq!(labels["app.kubernetes.io/instance"], "maas");
+    let users = cluster.secret("maas-db-user", "DATABASE_PASSWORD").unwrap();
+    assert_ne!(users, cluster.secret("maas-db-admin", "DATABASE_PASSWORD").unwrap());
+    world.job(&["secrets"]).run().expect(0).unchanged();
+    assert_eq!(cluster.secret("maas-admin", "PASSWORD").unwrap(), password);
+    assert_eq!(cluster.http.count("PATCH", ""), 0);
+}
+
+#[test]
+fn secrets_that_are_the_operators_are_only_checked() {
+    let mut world = World::new();
+    let cluster = ApiServer::start(&mut world, quiet);
+    let mut secrets = all_secrets();
+    for name in ["db_admin", "db_user", "admin"] {
+        secrets[name]["generate"] = json!(false);
+    }
+    world.settings["secrets"] = secrets;
+    cluster.put("secrets/maas-admin", json!({"metadata": {}, "data": {"USERNAME": "YQ=="}}));
+    world.job(&["secrets"]).run().failed(1, "secrets-wrong");
+    // Nothing of theirs was touched.
+    assert_eq!(cluster.get("secrets/maas-admin").unwrap()["data"], json!({"USERNAME": "YQ=="}));
+    assert!(cluster.get("secrets/maas-db-user").is_none());
+}
+
+#[test]
+fn what_the_account_may_not_do_is_said() {
+    let mut world = World::new();
+    let cluster = ApiServer::start(&mut world, quiet);
+    cluster.refuse("/secrets", 403);
+    world.settings["secrets"] = all_secrets();
+    world.job(&["secrets"]).run().failed(1, "kubernetes-403");
+    world.env("KUBECONFIG", world.path("none"));
+    world.job(&["secrets"]).run().failed(1, "kubernetes-none");
+}
+
+#[test]
+fn an_api_server_that_stumbles_is_asked_again() {
+    let mut world = World::new();
+    let cluster = ApiServer::start(&mut world, quiet);
+    cluster.refuse("/secrets", 503);
+    world.settings["secrets"] = all_secrets();
+    let run = world.job(&["secrets"]).run().expect(1);
+    assert!(run.stderr.contains("trying again"), "{}", run.stderr);
+    assert!(cluster.http.count("GET", "/secrets/maas-db-admin") == 5);
+}
+
+/// A region with an administrator, and no API key mounted.
+fn region(name: &str) -> (World, Maas, ApiServer) {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!(name);
+    world.public("secrets/db-user/DATABASE_USERNAME", name);
+    world.stand_in();
+    world.made_database();
+    world.job(&["create-admin"]).run().expect(0);
+    let maas = Maas::start(&mut world, &[]);
+    let cluster = ApiServer::start(&mut world, quiet);
+    world.settings["secrets"] = json!({"api_key": {"name": "maas-api-key", "namespace": "ucp"}});
+    (world, maas, cluster)
+}
+
+#[test]
+fn the_api_key_is_written_once_and_mended() {
+    let (world, _maas, cluster) = region("export_key");
+    world
+        .job(&["export-api-key"])
+        .run()
+        .expect(0)
+        .changed("wrote the API key to the Secret ucp/maas-api-key");
+    let key = cluster.secret_in("ucp/secrets/maas-api-key", "token").unwrap();
+    assert_eq!(key.split(':').count(), 3);
+    let run = world.job(&["export-api-key"]).run().expect(0);
+    run.unchanged();
+    assert!(!run.stderr.contains(&key));
+    // A key that MAAS does not know, a text that is none, a Secret without a key.
+    for wrong in ["YWFhOmJiYjpjY2M=", "bm9uZQ=="] {
+        cluster.put(
+            "ucp/secrets/maas-api-key",
+            json!({"metadata": {}, "data": {"token": wrong, "mine": "YQ=="}}),
+        );
+        world.job(&["export-api-key"]).run().expect(0).changed("wrote the API key");
+        assert_eq!(cluster.secret_in("ucp/secrets/maas-api-key", "token").unwrap(), key);
+        assert_eq!(cluster.secret_in("ucp/secrets/maas-api-key", "mine").unwrap(), "a");
+    }
+    assert_eq!(cluster.http.count("DELETE", ""), 0);
+}
+
+#[test]
+fn a_password_that_was_changed_in_maas_is_said() {
+    let (mut world, _maas, cluster) = region("export_wrong");
+    world.secret("secrets/admin/PASSWORD", "not it any more");
+    world.job(&["export-api-key"]).run().failed(1, "export-password");
+    assert!(cluster.get("ucp/secrets/maas-api-key").is_none());
+}
+
+#[test]
+fn a_namespace_that_is_not_there_is_said() {
+    let (mut world, _maas, _cluster) = region("export_ns");
+    world.settings["secrets"]["api_key"]["namespace"] = json!("missing");
+    world.job(&["export-api-key"]).run().failed(1, "export-no-namespace");
+}
+
+#[test]
+fn where_database_and_secret_differ_the_database_wins() {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!("seed_differs");
+    world.public("secrets/db-user/DATABASE_USERNAME", "seed_differs");
+    world.stand_in();
+    world.made_database();
+    world.job(&["seed-secret"]).run().expect(0);
+    let cluster = ApiServer::start(&mut world, quiet);
+    world.settings["secrets"] = json!({"region": {"name": "maas-region-secret", "generate": true}});
+    cluster.put(
+        "secrets/maas-region-secret",
+        json!({"metadata": {}, "data": {"REGION_SECRET": "eA=="}}),
+    );
+    world.secret("secrets/region/REGION_SECRET", "ffffffffffffffffffffffffffffffff");
+    world.job(&["seed-secret"]).run().expect(0).changed("maas-region-secret follows the database");
+    let now = cluster.secret("maas-region-secret", "REGION_SECRET").unwrap();
+    assert_eq!(now, "00112233445566778899aabbccddeeff");
+}
+
+fn job(conditions: Value) -> Value {
+    json!({"metadata": {"labels": {"app.kubernetes.io/instance": "maas"}},
+        "status": {"conditions": conditions, "active": 1}})
+}
+
+fn condition(kind: &str) -> Value {
+    json!([{"type": kind, "status": "True", "reason": "BackoffLimitExceeded",
+        "message": "Job has reached the specified backoff limit"}])
+}
+
+#[test]
+fn a_job_is_waited_for_and_one_that_failed_is_not() {
+    let mut world = World::new();
+    let cluster = ApiServer::start(&mut world, quiet);
+    let running = world.job(&["wait", "job/maas-configure-1", "--timeout", "1m"]).spawn();
+    eventually("it to wait", || running.stderr().contains("there is none yet"));
+    cluster.put("jobs/maas-configure-1", job(json!([])));
+    eventually("it to see the Job", || running.stderr().contains("1 pods running"));
+    cluster.put("jobs/maas-configure-1", job(condition("Complete")));
+    running.wait().expect(0);
+    cluster.put("jobs/maas-configure-1", job(condition("Failed")));
+    world.job(&["wait", "job/maas-configure-1"]).run().failed(1, "wait-job-failed");
+}
+
+/// The StatefulSet's controller: pods beyond what is wanted end, in two steps.
+fn controller(objects: &mut BTreeMap<String, Value>) {
+    let wanted =
+        objects.get("maas/statefulsets/maas-region").map(|set| set["spec"]["replicas"].clone());
+    if wanted != Some(json!(0)) {
+        return;
+    }
+    let Some(pod) = objects.get_mut("maas/pods/maas-region-0") else { return };
+    if pod["metadata"]["deletionTimestamp"].is_null() {
+        pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    } else {
+        objects.remove("maas/pods/maas-region-0");
+    }
+}
+
+fn with_region(world: &mut World) -> ApiServer {
+    let cluster = ApiServer::start(world, controller);
+    cluster.put("statefulsets/maas-region", json!({"metadata": {}, "spec": {"replicas": 1}}));
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "maas-region", "uid": "x"}]);
+    cluster.put(
+        "pods/maas-region-0",
+        json!({"metadata": {"ownerReferences": owner,
+        "labels": {"app.kubernetes.io/instance": "maas"}}, "status": {"phase": "Running"}}),
+    );
+    let rack =
+        json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "maas-rack", "uid": "y"}]);
+    cluster.put(
+        "pods/maas-rack-0",
+        json!({"metadata": {"ownerReferences": rack,
+        "labels": {"app.kubernetes.io/instance": "maas"}}, "status": {"phase": "Running"}}),
+    );
+    cluster
+}
+
+#[test]
+fn regions_are_stopped_where_the_version_changes_and_only_there() {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!("quiesce");
+    world.public("secrets/db-user/DATABASE_USERNAME", "quiesce");
+    world.stand_in();
+    world.made_database();
+    let cluster = with_region(&mut world);
+    cluster.put("jobs/maas-db-sync-1", job(condition("Complete")));
+    world.job(&["quiesce"]).run().expect(0).unchanged();
+    assert_eq!(cluster.get("statefulsets/maas-region").unwrap()["spec"]["replicas"], 1);
+
+    cluster.put("jobs/maas-db-sync-2", job(condition("Failed")));
+    let mut others = job(condition("Failed"));
+    others["metadata"]["labels"]["app.kubernetes.io/instance"] = json!("other");
+    cluster.put("jobs/other-job", others);
+    world.image_version("1:3.7.3-1");
+    let run = world.job(&["quiesce"]).run().expect(0);
+    run.changed("deleted the failed Job maas-db-sync-2");
+    run.changed("scaled maas-region from 1 to 0: MAAS 3.6.4 becomes 3.7.3");
+    assert!(run.stderr.contains("maas-region-0 (Running, ending)"), "{}", run.stderr);
+    assert!(cluster.get("pods/maas-region-0").is_none());
+    assert!(cluster.get("pods/maas-rack-0").is_some());
+    assert!(cluster.get("jobs/maas-db-sync-1").is_some());
+    assert!(cluster.get("jobs/other-job").is_some());
+    // Again: it is done.
+    world.job(&["quiesce"]).run().expect(0).unchanged();
+}
+
+#[test]
+fn an_older_maas_stops_no_region() {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!("quiesce_old");
+    world.public("secrets/db-user/DATABASE_USERNAME", "quiesce_old");
+    world.stand_in();
+    world.made_database();
+    let cluster = with_region(&mut world);
+    world.image_version("1:3.5.12-1");
+    world.job(&["quiesce"]).run().failed(5, "quiesce-older");
+    assert_eq!(cluster.get("statefulsets/maas-region").unwrap()["spec"]["replicas"], 1);
+}
+
+#[test]
+fn without_the_database_it_goes_on_only_where_no_region_runs() {
+    let server = Postgres::start().expect("PostgreSQL");
+    let mut world = World::with_server(&server);
+    world.job(&["db-init"]).run().expect(0);
+    server.stop().expect("stop");
+    let cluster = with_region(&mut world);
+    world.job(&["quiesce"]).run().failed(5, "quiesce-no-database");
+    assert_eq!(cluster.get("statefulsets/maas-region").unwrap()["spec"]["replicas"], 1);
+    cluster.put("statefulsets/maas-region", json!({"metadata": {}, "spec": {"replicas": 0}}));
+    eventually("the pod to end", || {
+        // Any call lets the controller act.
+        let _ = world.job(&["wait", "job/x", "--timeout", "1s"]).run();
+        cluster.get("pods/maas-region-0").is_none()
+    });
+    world.job(&["quiesce"]).run().expect(0);
+}
+
+#[test]
+fn a_release_that_is_not_there_yet_has_nothing_to_stop() {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!("quiesce_new");
+    world.public("secrets/db-user/DATABASE_USERNAME", "quiesce_new");
+    world.job(&["db-init"]).run().expect(0);
+    let _cluster = ApiServer::start(&mut world, quiet);
+    world.job(&["quiesce"]).run().expect(0).unchanged();
+}

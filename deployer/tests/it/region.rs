@@ -1,0 +1,177 @@
+//! Jobs that run maas-region and maas-rack: create-admin, register-rack, seed-secret, enable-tls.
+
+use fixtures::{Certificate, Postgres};
+use serde_json::json;
+
+use crate::support::{Maas, World};
+
+fn world(name: &str) -> World {
+    let server = Postgres::shared().expect("PostgreSQL");
+    let mut world = World::with_server(server);
+    world.settings["database"]["name"] = json!(name);
+    world.public("secrets/db-user/DATABASE_USERNAME", name);
+    world.stand_in();
+    world.made_database();
+    world
+}
+
+fn sql(database: &str, text: &str) -> String {
+    let server = Postgres::shared().expect("PostgreSQL");
+    server.sql(database, text).expect("SQL").trim().to_owned()
+}
+
+/// Writes down the arguments of every program that is run.
+fn spied(world: &World) {
+    let log = world.path("argv.log");
+    let binary = std::fs::read_to_string(world.path("bin/maas-region")).expect("script");
+    let script = binary.lines().nth(1).expect("exec").to_owned();
+    world.program("maas-region", &format!("echo \"$@\" >>'{}'\n{script}", log.display()));
+}
+
+#[test]
+fn the_administrator_is_made_once_and_no_password_is_an_argument() {
+    let mut world = world("admin_once");
+    spied(&world);
+    world.job(&["create-admin"]).run().expect(0).changed("made the administrator admin");
+    world.job(&["create-admin"]).run().expect(0).unchanged();
+    let argv = std::fs::read_to_string(world.path("argv.log")).unwrap();
+    assert!(argv.contains("createadmin --username admin"), "{argv}");
+    assert!(!argv.contains("pa$$"), "{argv}");
+    // The password is the Secret's: the API gives its key.
+    let maas = Maas::start(&mut world, &[]);
+    world.settings["config"] = json!({"enable_analytics": false});
+    world.job(&["configure"]).run().expect(0);
+    drop(maas);
+}
+
+#[test]
+fn an_administrator_that_cannot_be_is_refused() {
+    let world = world("admin_bad");
+    world.public("secrets/admin/USERNAME", "--superuser");
+    world.job(&["create-admin"]).run().failed(5, "create-admin-name");
+    world.public("secrets/admin/USERNAME", "admin");
+    world.public("secrets/admin/EMAIL", "nobody");
+    world.job(&["create-admin"]).run().failed(5, "create-admin-email");
+    world.public("secrets/admin/PASSWORD", "");
+    world.job(&["create-admin"]).run().failed(1, "create-admin-no-password");
+}
+
+#[test]
+fn createadmin_that_asks_for_ever_is_bounded_by_the_signal() {
+    let world = world("admin_endless");
+    world.program("maas-region", "while :; do echo 'Password: EOFError' >&2; done");
+    let running = world.job(&["create-admin"]).spawn();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    running.signal(rustix::process::Signal::TERM);
+    running.wait().expect(143);
+}
+
+#[test]
+fn the_shared_secret_is_seeded_once() {
+    let world = world("seed_once");
+    world.job(&["wait", "shared-secret", "--timeout", "1s"]).run().failed(1, "wait-shared-secret");
+    world.job(&["seed-secret"]).run().expect(0).changed("put the shared secret into the database");
+    world.job(&["seed-secret"]).run().expect(0).unchanged();
+    world.job(&["wait", "shared-secret", "--timeout", "5s"]).run().expect(0);
+    let held = "SELECT value->>'secret' FROM maasserver_secret WHERE path = 'global/rpc-shared'";
+    assert_eq!(sql("seed_once", held), "00112233445566778899aabbccddeeff");
+}
+
+#[test]
+fn a_shared_secret_that_maas_cannot_read_is_refused() {
+    let mut world = world("seed_bad");
+    world.secret("secrets/region/REGION_SECRET", "notahexsecret");
+    world.job(&["seed-secret"]).run().failed(5, "seed-secret-form");
+}
+
+#[test]
+fn seed_secret_before_the_schema_says_what_comes_first() {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!("seed_early");
+    world.public("secrets/db-user/DATABASE_USERNAME", "seed_early");
+    world.job(&["db-init"]).run().expect(0);
+    world.job(&["seed-secret"]).run().failed(5, "seed-secret-early");
+}
+
+#[test]
+fn a_region_takes_up_the_seeded_secret() {
+    let mut world = world("seed_region");
+    world.job(&["seed-secret"]).run().expect(0);
+    let _maas = Maas::with_key(&mut world, &[]);
+    world.job(&["wait", "api", "--timeout", "20s"]).run().expect(0);
+    let file = std::fs::read_to_string(world.path("root/var/lib/maas/secret")).unwrap();
+    assert_eq!(file.trim(), "00112233445566778899aabbccddeeff");
+}
+
+#[test]
+fn a_rack_is_registered_once_and_keeps_its_id() {
+    let mut world = world("rack_once");
+    let _maas = Maas::start(&mut world, &[]);
+    let (state, conf) = (world.path("root/var/lib/maas"), world.path("root/etc/maas/rackd.conf"));
+    let args = ["register-rack", "--state", state.to_str().unwrap(), "--configuration"];
+    let args = [&args[..], &[conf.to_str().unwrap()]].concat();
+    world.job(&args).run().expect(0).changed("registered the rack with http://");
+    std::fs::write(state.join("maas_id"), "abc123").unwrap();
+    world.job(&args).run().expect(0).unchanged();
+    assert_eq!(std::fs::read_to_string(state.join("maas_id")).unwrap(), "abc123");
+    let record = std::fs::read_to_string(state.join("maas-deployer-registered.json")).unwrap();
+    assert!(!record.contains("00112233445566778899aabbccddeeff"), "{record}");
+    // Another secret, or MAAS's own files gone: registered anew.
+    world.secret("secrets/region/REGION_SECRET", "ffeeddccbbaa99887766554433221100");
+    world.job(&args).run().expect(0).changed("registered");
+    std::fs::remove_file(&conf).unwrap();
+    world.job(&args).run().expect(0).changed("registered");
+    world.job(&args).run().expect(0).unchanged();
+}
+
+#[test]
+fn a_rack_without_a_region_says_what_it_waits_for() {
+    let mut world = World::new();
+    world.settings["region"] =
+        json!({"url": "http://127.0.0.1:1/MAAS", "statefulset": "maas-region"});
+    world.job(&["register-rack", "--timeout", "1s"]).run().failed(1, "register-rack-no-region");
+}
+
+#[test]
+fn tls_is_enabled_once_and_then_used() {
+    let mut world = world("tls_once");
+    let certificate = Certificate::generate().expect("certificate");
+    world.public("maas-tls/tls.crt", &certificate.cert_pem);
+    world.secret("maas-tls/tls.key", certificate.key_pem.trim());
+    world.public("maas-tls/ca.crt", &certificate.ca_pem);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    world.settings["tls"] = json!({"enabled": true, "ca": true, "port": port});
+    let maas = Maas::with_key(&mut world, &[]);
+    world.job(&["wait", "api", "--timeout", "30s"]).run().expect(0);
+    world.job(&["enable-tls"]).run().expect(0).changed("gave MAAS the certificate");
+    world.job(&["enable-tls"]).run().expect(0).unchanged();
+    // Jobs reach it over TLS, by the CA that is mounted; the plain port does no more.
+    world.settings["config"] = json!({"enable_analytics": false});
+    world.job(&["configure"]).run().expect(0);
+    world.job(&["wait", "api", "--timeout", "30s"]).run().expect(0);
+    let plain = json!({"region": {"url": maas.url}, "config": {"enable_analytics": false}});
+    let job = world.job(&["configure", "--timeout", "1s"]);
+    job.env("MAAS_DEPLOYER_SETTINGS", plain.to_string()).run().failed(1, "maas-tls-not-told");
+    world.job(&["probe", "region", "--url", &maas.url]).run().expect(0);
+    world.job(&["probe", "region", "--live", "--url", &maas.url]).run().expect(0);
+    // Another CA: not trusted, unless that is asked for.
+    world.public("maas-tls/ca.crt", Certificate::generate().unwrap().ca_pem);
+    let run = world.job(&["configure", "--timeout", "1s"]).run().expect(1);
+    assert!(run.message().contains("certificate"), "{}", run.stderr);
+    world.settings["tls"]["insecure"] = json!(true);
+    world.job(&["configure"]).run().expect(0);
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused() {
+    let mut world = world("tls_pair");
+    let (one, two) = (Certificate::generate().unwrap(), Certificate::generate().unwrap());
+    world.public("maas-tls/tls.crt", &one.cert_pem);
+    world.secret("maas-tls/tls.key", two.key_pem.trim());
+    world.settings["tls"] = json!({"enabled": true});
+    world.job(&["enable-tls"]).run().failed(5, "enable-tls-pair");
+    std::fs::remove_file(world.path("etc/maas-tls/tls.key")).unwrap();
+    world.job(&["enable-tls"]).run().failed(5, "enable-tls-no-key");
+}

@@ -1,0 +1,29 @@
+//! The program as a process, with what it needs around it.
+
+mod api_server;
+mod http;
+mod maas;
+mod run;
+mod world;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use api_server::ApiServer;
+pub(crate) use http::{Answer, HttpServer};
+pub(crate) use maas::Maas;
+pub(crate) use run::Job;
+pub(crate) use world::World;
+
+/// The longest that anything is waited for. Never slept through: a test that passes does not take
+/// it, and one on a busy machine needs it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until `condition` holds; `what` is what the failure is called.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
