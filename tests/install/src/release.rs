@@ -77,6 +77,16 @@ impl Release {
                 "postgresql": image("postgres", "15"),
             } },
             "postgresql": { "enabled": true },
+            // The chart's own but for SYS_RESOURCE: machines that test in a sandbox are often
+            // not given it, and then cannot give it on.
+            "pod": { "security_context": {
+                "region": { "container": { "maas_region": {
+                    "capabilities": { "add": ["DAC_READ_SEARCH", "NET_ADMIN", "SYS_ADMIN"] },
+                } } },
+                "rack": { "container": { "maas_rack": {
+                    "capabilities": { "add": ["DAC_READ_SEARCH", "NET_ADMIN", "NET_RAW", "SYS_ADMIN"] },
+                } } },
+            } },
             "conf": { "cache": {
                 "enabled": true,
                 "upstream": self.upstream.url(),
