@@ -47,6 +47,7 @@ export_programs() {
     venv=$(venv_dir)
     export MAAS_MIRROR_BIN=$target/debug/maas-mirror
     export FIXTURES_BIN=$target/debug/fixtures
+    export STAND_IN_MAAS_BIN=$target/debug/stand-in-maas
     export SSTREAM_BIN=$venv/bin
     export MAAS_DEPLOYER_BIN=$target/debug/maas-deployer
     export STAND_IN_MAAS_BIN=$target/debug/stand-in-maas
