@@ -46,7 +46,7 @@ conformance: ## only the tests against python-simplestreams, skopeo and docker-r
 .PHONY: lint
 lint: ## formatting, clippy, shellcheck; cargo-deny where it is installed
 	@scripts/setup lint
-	@scripts/test fmt clippy shellcheck deny
+	@scripts/test fmt clippy shellcheck chart deny
 
 .PHONY: bench
 bench: ## benchmarks beside rival programs (release build); BENCH='serve --rounds 3' for some

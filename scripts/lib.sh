@@ -45,4 +45,10 @@ export_programs() {
     export MAAS_MIRROR_BIN=$target/debug/maas-mirror
     export FIXTURES_BIN=$target/debug/fixtures
     export SSTREAM_BIN=$venv/bin
+    # As tests/cluster/cluster builds it. Without Helm, the chart's tests are
+    # skipped, and fail under CI.
+    if [[ -z ${HELM:-} ]] && ! command -v helm >/dev/null; then
+        HELM=$(printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}"/maas-mirror-tests/helm-*/helm | tail -n 1)
+        export HELM
+    fi
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use crate::{Objects, files};
 
@@ -20,9 +21,10 @@ impl Helm {
     /// test has nothing to say: `None`, loudly, and a failure under `CI`.
     #[must_use]
     pub fn find() -> Option<Self> {
+        static RUNS: OnceLock<bool> = OnceLock::new();
         let program = std::env::var_os("HELM").map_or_else(|| "helm".into(), PathBuf::from);
-        let runs = Command::new(&program).arg("version").output();
-        if !runs.is_ok_and(|output| output.status.success()) {
+        let version = || Command::new(&program).arg("version").output();
+        if !RUNS.get_or_init(|| version().is_ok_and(|output| output.status.success())) {
             let missing = "SKIPPED: there is no helm: name it in the environment, as HELM";
             assert!(std::env::var_os("CI").is_none(), "{missing}");
             eprintln!("{missing}");
