@@ -1,4 +1,5 @@
-//! A real API server takes every object of every value file, each once. Run where
+//! A real API server takes every object of every value file, each once, and
+//! upgrades from one file's values to the next's. Run where
 //! `KUBECONFIG` and `KUBECTL` name a cluster that may be written to:
 //!
 //! ```text
@@ -106,4 +107,57 @@ fn a_real_api_server_takes_every_object() {
     let refused: Vec<_> = refused.into_iter().flatten().collect();
     assert!(refused.is_empty(), "{}", refused.join("\n"));
     println!("{} objects of {} value files were taken", objects.len(), rendered.len());
+}
+
+/// Runs Helm against the cluster; says what it printed when it failed.
+fn helm(helm: &Helm, arguments: &[&str], values: &str) -> Result<(), String> {
+    let mut command = helm.command();
+    command.args(arguments);
+    if !values.is_empty() {
+        // Without hooks: nothing runs here, there are no images.
+        command.args(["upgrades"]).arg(files::chart()).args(["--no-hooks", "--create-namespace"]);
+        command.arg("--values").arg(files::named(values));
+    }
+    let output = command.output().expect("helm runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(()) } else { Err(format!("{arguments:?} {values}: {text}")) }
+}
+
+#[test]
+#[ignore = "needs a cluster: KUBECONFIG and KUBECTL"]
+fn a_real_api_server_takes_upgrades_from_any_values_to_others() {
+    assert!(std::env::var_os("KUBECONFIG").is_some(), "KUBECONFIG names no cluster");
+    let program = Helm::find().expect("helm").namespace("chart-upgrades");
+    helm(&program, &["install"], "defaults").unwrap();
+    let others = [
+        "postgresql",
+        "cache",
+        "cache-selection",
+        "cache-air-gap",
+        "tls",
+        "passwords-postgresql",
+        "database-tls",
+        "replicas",
+        "scheduling",
+        "security-contexts",
+        "mounts",
+        "network-policy-more",
+        "node-port-tls",
+        "node-port",
+        "syslog",
+        "syslog-off",
+        "no-rack",
+        "jobs",
+        "settings",
+        "images",
+        "secret-names",
+        "rack-only",
+        "defaults",
+        "defaults",
+    ];
+    let refused: Vec<_> =
+        others.iter().filter_map(|name| helm(&program, &["upgrade"], name).err()).collect();
+    let removed = helm(&program, &["uninstall", "upgrades", "--no-hooks"], "");
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+    removed.unwrap();
 }

@@ -43,9 +43,10 @@ fn what_arrives_goes_to_the_file_that_the_values_name() {
     }
     let service = objects.one("Service", "maas-syslog");
     assert_eq!(service.at("/spec/type"), "LoadBalancer");
-    for port in service.at("/spec/ports").as_array().unwrap() {
-        assert_eq!((&port["port"], &port["targetPort"]), (&1514.into(), &5514.into()));
-        assert!(conf.contains("port=\"5514\""));
+    for (index, port, target, input) in [(0, 1514, 5514, "imudp"), (1, 601, 5515, "imtcp")] {
+        let found = &service.at("/spec/ports")[index];
+        assert_eq!((&found["port"], &found["targetPort"]), (&port.into(), &target.into()));
+        assert!(conf.contains(&format!("input(type=\"{input}\" port=\"{target}\")")));
     }
     let pod = objects.pod_of("maas-syslog");
     assert_eq!(pod.argv("syslog")[..2], ["rsyslogd", "-n"], "whose end is the pod's");
