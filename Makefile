@@ -64,7 +64,7 @@ cluster-down: ## end it; KEEP=1 leaves its data for another cluster-up
 .PHONY: lint
 lint: ## formatting, clippy, shellcheck, hadolint; cargo-deny where it is installed
 	@scripts/setup lint
-	@scripts/test fmt clippy shellcheck hadolint deny
+	@scripts/test fmt clippy shellcheck hadolint chart deny
 
 .PHONY: bench
 bench: ## benchmarks beside rival programs (release build); BENCH='serve --rounds 3' for some

@@ -50,5 +50,10 @@ export_programs() {
     export STAND_IN_MAAS_BIN=$target/debug/stand-in-maas
     export SSTREAM_BIN=$venv/bin
     export MAAS_DEPLOYER_BIN=$target/debug/maas-deployer
-    export STAND_IN_MAAS_BIN=$target/debug/stand-in-maas
+    # As tests/cluster/cluster builds it. Without Helm, the chart's tests are
+    # skipped, and fail under CI.
+    if [[ -z ${HELM:-} ]] && ! command -v helm >/dev/null; then
+        HELM=$(printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}"/maas-mirror-tests/helm-*/helm | tail -n 1)
+        export HELM
+    fi
 }

@@ -6,7 +6,7 @@ global(workDirectory="/tmp")
 module(load="imudp")
 module(load="imtcp")
 input(type="imudp" port="5514")
-input(type="imtcp" port="5514")
+input(type="imtcp" port="5515")
 *.{{ $syslog.log_level }} action(
   type="omfile"
   file="{{ $syslog.logpath }}/{{ $syslog.logfile }}"

@@ -68,6 +68,13 @@ pub fn side_by_side<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) 
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// What that value file renders to. `None` without Helm.
+#[must_use]
+pub fn objects(name: &str) -> Option<Objects> {
+    let found = rendered()?.iter().find(|(file, _)| file == name);
+    Some(found.unwrap_or_else(|| panic!("there is no value file {name}")).1.clone())
+}
+
 /// Every value file rendered, by name: once in a test program. `None` without
 /// Helm.
 pub fn rendered() -> Option<&'static [(String, Objects)]> {

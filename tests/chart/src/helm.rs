@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use crate::{Objects, files};
 
@@ -20,9 +21,10 @@ impl Helm {
     /// test has nothing to say: `None`, loudly, and a failure under `CI`.
     #[must_use]
     pub fn find() -> Option<Self> {
+        static RUNS: OnceLock<bool> = OnceLock::new();
         let program = std::env::var_os("HELM").map_or_else(|| "helm".into(), PathBuf::from);
-        let runs = Command::new(&program).arg("version").output();
-        if !runs.is_ok_and(|output| output.status.success()) {
+        let version = || Command::new(&program).arg("version").output();
+        if !RUNS.get_or_init(|| version().is_ok_and(|output| output.status.success())) {
             let missing = "SKIPPED: there is no helm: name it in the environment, as HELM";
             assert!(std::env::var_os("CI").is_none(), "{missing}");
             eprintln!("{missing}");
@@ -62,12 +64,12 @@ impl Helm {
         self
     }
 
-    /// A command with the program's name and the environment cleared of what
-    /// would change its work.
+    /// A command with the program's name. `helm template` and `lint` ask no
+    /// cluster.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.env_remove("KUBECONFIG").env("HELM_NAMESPACE", &self.namespace);
+        command.env("HELM_NAMESPACE", &self.namespace);
         command
     }
 
@@ -97,13 +99,18 @@ impl Helm {
         Objects::read(&self.text(values))
     }
 
-    /// Why Helm refuses these values.
+    /// Why Helm refuses these values. What it says of several comes in any
+    /// order: here sorted.
     #[must_use]
     pub fn refusal(&self, values: &[&Path]) -> String {
         let output = self.run(values);
         assert!(!output.status.success(), "helm takes {values:?} {:?}", self.arguments);
         let chart = self.chart.to_string_lossy();
-        String::from_utf8_lossy(&output.stderr).replace(&*chart, "CHART").trim().to_owned()
+        let text = String::from_utf8_lossy(&output.stderr).replace(&*chart, "CHART");
+        let (said, mut each): (Vec<_>, Vec<_>) =
+            text.trim().lines().partition(|line| !line.starts_with("- at"));
+        each.sort_unstable();
+        [said, each].concat().join("\n")
     }
 
     /// NOTES.txt with these values. `helm template` does not print it: here it

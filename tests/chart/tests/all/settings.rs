@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chart_tests::{Helm, files, settings};
+use chart_tests::{files, settings};
 use serde_json::{Value, json};
 
 /// The sections of a container's settings, by component.
@@ -81,7 +81,7 @@ fn of(objects: &chart_tests::Objects, component: &str, container: &str) -> Value
 }
 
 fn render(file: &str) -> Option<chart_tests::Objects> {
-    Some(Helm::find()?.objects(&[&files::named(file)]))
+    files::objects(file)
 }
 
 #[test]

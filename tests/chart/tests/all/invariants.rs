@@ -169,7 +169,8 @@ fn services_lead_to_ports_that_have_names_and_numbers() {
             for port in service.at("/spec/ports").as_array().unwrap() {
                 let name = port["name"].as_str().unwrap();
                 assert!(is_label(name, 15), "{file}: {id}: {name}");
-                let number = (port["port"].as_u64(), port["protocol"].as_str().unwrap_or("TCP"));
+                // A patch knows ports by their numbers alone, whatever their protocols.
+                let number = port["port"].as_u64();
                 assert!(seen.insert(number), "{file}: {id}: {port} is there twice");
                 let Some(target) = port["targetPort"].as_str() else { continue };
                 let component = service.at("/spec/selector")["app.kubernetes.io/component"].clone();
@@ -207,6 +208,10 @@ fn volumes_are_there_and_mounted() {
             let mut mounted = BTreeSet::new();
             for container in pod.containers() {
                 let mut paths = BTreeSet::new();
+                let ports = container["ports"].as_array().into_iter().flatten();
+                let ports: Vec<_> = ports.map(|port| port["containerPort"].as_u64()).collect();
+                let unlike_ports: BTreeSet<_> = ports.iter().collect();
+                assert_eq!(unlike_ports.len(), ports.len(), "{file}: {id}: {ports:?}");
                 for mount in Pod::mounts(container) {
                     let (name, path) = (mount["name"].as_str().unwrap(), &mount["mountPath"]);
                     assert!(

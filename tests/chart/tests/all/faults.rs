@@ -6,7 +6,7 @@ use chart_tests::{Helm, Object, Objects, Pod, files};
 use serde_json::json;
 
 fn render(file: &str) -> Option<Objects> {
-    Some(Helm::find()?.objects(&[&files::named(file)]))
+    files::objects(file)
 }
 
 /// Jobs that pods wait for, by their components.

@@ -1,0 +1,20 @@
+//! Tests of the chart, in one program: the value files are rendered once.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod cluster;
+mod effects;
+mod faults;
+mod invariants;
+mod notes;
+mod schema;
+mod secrets;
+mod settings;
+mod syslog;
+mod templates;
+mod upgrades;
