@@ -52,8 +52,8 @@ export_programs() {
     export MAAS_DEPLOYER_BIN=$target/debug/maas-deployer
     # As tests/cluster/cluster builds it. Without Helm, the chart's tests are
     # skipped, and fail under CI.
-    if [[ -z ${HELM:-} ]] && ! command -v helm >/dev/null; then
-        HELM=$(printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}"/maas-mirror-tests/helm-*/helm | tail -n 1)
-        export HELM
-    fi
+    local helm
+    for helm in "${XDG_CACHE_HOME:-$HOME/.cache}"/maas-mirror-tests/helm-*/helm; do
+        if [[ -z ${HELM:-} && -x $helm ]] && ! command -v helm >/dev/null; then export HELM=$helm; fi
+    done
 }
