@@ -96,7 +96,7 @@ impl Wait {
                 Err(_) => "no answer".to_owned(),
             };
             if Instant::now() + pause >= end {
-                return Err(self.over(begun.elapsed(), reason).into());
+                return Err(self.over(reason).into());
             }
             self.say(&mut said, reason, begun);
             sleep(pause).await;
@@ -117,8 +117,8 @@ impl Wait {
         }
     }
 
-    fn over(&self, waited: Duration, last: String) -> WaitError {
-        WaitError { what: self.what.clone(), waited, last, next: self.next.clone() }
+    fn over(&self, last: String) -> WaitError {
+        WaitError { what: self.what.clone(), waited: self.limit, last, next: self.next.clone() }
     }
 }
 

@@ -69,7 +69,7 @@ fn createadmin_that_asks_for_ever_is_bounded_by_the_signal() {
 #[test]
 fn the_shared_secret_is_seeded_once() {
     let world = world("seed_once");
-    world.job(&["wait", "shared-secret", "--timeout", "1s"]).run().failed(1, "wait-shared-secret");
+    world.job(&["wait", "shared-secret", "--timeout", "5s"]).run().failed(1, "wait-shared-secret");
     world.job(&["seed-secret"]).run().expect(0).changed("put the shared secret into the database");
     world.job(&["seed-secret"]).run().expect(0).unchanged();
     world.job(&["wait", "shared-secret", "--timeout", "5s"]).run().expect(0);
