@@ -13,5 +13,6 @@ mod images;
 mod kubernetes;
 mod life;
 mod messages;
+mod real_cluster;
 mod region;
 mod support;
