@@ -116,6 +116,19 @@ fn a_database_of_somebody_else_becomes_maass() {
 }
 
 #[test]
+fn a_server_that_is_too_old_is_refused_before_anything_is_made() {
+    // No older server can be had here: this one says that it is.
+    let server = Postgres::start().expect("PostgreSQL");
+    let lie = "CREATE SCHEMA lie; CREATE FUNCTION lie.current_setting(text) RETURNS text \
+        LANGUAGE sql AS $$ SELECT '130005' $$; \
+        ALTER ROLE postgres SET search_path = lie, pg_catalog, public";
+    sql(&server, "postgres", lie);
+    let world = World::with_server(&server);
+    world.job(&["db-init"]).run().failed(5, "db-init-old-server");
+    assert_eq!(sql(&server, "postgres", "SELECT count(*) FROM pg_database"), "3");
+}
+
+#[test]
 fn a_wrong_password_of_the_administrator_is_said() {
     let mut world = world("wrong_admin");
     world.secret("secrets/db-admin/DATABASE_PASSWORD", "notthepassword");
@@ -232,7 +245,7 @@ fn tls_is_as_strict_as_libpq_is() {
         world.settings["database"]["tls"] = json!({"mode": mode, "ca": ca.is_some()});
         world.settings["database"]["host"] = json!(host);
         world.public("database-ca/ca.crt", ca.unwrap_or_default());
-        world.job(&["wait", "database", "--timeout", "1s"]).run().code == 0
+        world.job(&["wait", "database", "--timeout", "20s"]).run().code == 0
     };
     let (right, wrong) = (Some(server.ca_pem()), Some(other.ca_pem.as_str()));
     assert!(check("disable", None, "127.0.0.1") && check("prefer", None, "127.0.0.1"));
@@ -248,7 +261,7 @@ fn tls_is_as_strict_as_libpq_is() {
         world.settings["database"]["host"] = json!("127.0.0.2");
         world.settings["database"]["port"] = json!(port);
         world.public("database-ca/ca.crt", server.ca_pem());
-        world.job(&["wait", "database", "--timeout", "1s"]).run().code == 0
+        world.job(&["wait", "database", "--timeout", "20s"]).run().code == 0
     };
     assert!(check("verify-ca") && !check("verify-full"));
 }

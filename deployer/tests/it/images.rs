@@ -188,7 +188,7 @@ fn unknown_settings_are_all_named_and_none_is_set() {
 fn test_says_all_that_is_wrong() {
     let mut site = site("images_test");
     site.world.settings["mirror"] = json!({"url": "http://127.0.0.1:1"});
-    let run = site.world.job(&["test", "--timeout", "1s"]).run().expect(1);
+    let run = site.world.job(&["test", "--timeout", "8s"]).run().expect(1);
     let message = run.message();
     for part in
         ["no rack is connected", "ubuntu/xenial amd64: MAAS has not begun it", "the mirror at"]
