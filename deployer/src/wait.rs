@@ -93,10 +93,10 @@ impl Wait {
                 }
                 Ok(Ok(State::Waiting(reason))) => reason,
                 Ok(Err(error)) => return Err(error),
-                Err(_) => "no answer".to_owned(),
+                Err(_) => unanswered(said.as_ref(), left),
             };
             if Instant::now() + pause >= end {
-                return Err(self.over(begun.elapsed(), reason).into());
+                return Err(self.over(reason).into());
             }
             self.say(&mut said, reason, begun);
             sleep(pause).await;
@@ -117,8 +117,17 @@ impl Wait {
         }
     }
 
-    fn over(&self, waited: Duration, last: String) -> WaitError {
-        WaitError { what: self.what.clone(), waited, last, next: self.next.clone() }
+    fn over(&self, last: String) -> WaitError {
+        WaitError { what: self.what.clone(), waited: self.limit, last, next: self.next.clone() }
+    }
+}
+
+/// The reason of a look that was given up. One that the end of the wait cut short
+/// says nothing: the reason before it stands.
+fn unanswered(said: Option<&(String, Instant)>, left: Duration) -> String {
+    match said {
+        Some((last, _)) if left < LOOK => last.clone(),
+        _ => "no answer".to_owned(),
     }
 }
 
@@ -181,6 +190,23 @@ mod tests {
         let error = wait.until(hang).await.unwrap_err();
         assert!(error.to_string().ends_with("the last reason was: no answer"), "{error}");
         assert!(begun.elapsed() <= Duration::from_secs(95), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_last_look_that_is_cut_short_does_not_hide_the_reason() {
+        let mut looks = 0;
+        let wait = Wait::new("a thing", Duration::from_secs(10));
+        let error = wait
+            .until(async || {
+                looks += 1;
+                if looks > 1 {
+                    std::future::pending::<()>().await;
+                }
+                not_yet::<()>("the schema is of another version")
+            })
+            .await;
+        let text = error.unwrap_err().to_string();
+        assert!(text.ends_with("the schema is of another version"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

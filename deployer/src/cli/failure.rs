@@ -64,7 +64,7 @@ impl Failure {
         let mut failure = Self::new(doing, error);
         failure.exit = exit_of(error);
         failure.hint = hints::job(error, settings_from);
-        if let JobError::Several { details, .. } = error {
+        if let JobError::Several { details, .. } | JobError::Preflight { details, .. } = error {
             failure.details.clone_from(details);
         }
         failure
@@ -101,6 +101,7 @@ fn exit_of(error: &JobError) -> Exit {
         JobError::Downgrade { .. }
         | JobError::OldServer { .. }
         | JobError::Keyring { .. }
+        | JobError::Preflight { .. }
         | JobError::Refused { .. } => Exit::Refused,
         _ => Exit::Error,
     }

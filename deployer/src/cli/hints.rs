@@ -42,6 +42,7 @@ pub(super) fn job(error: &JobError, settings_from: &str) -> Option<String> {
         }
         JobError::Refused { hint, .. }
         | JobError::Failed { hint, .. }
+        | JobError::Preflight { hint, .. }
         | JobError::Several { hint, .. } => hint,
     };
     Some(hint.to_owned())
@@ -82,6 +83,7 @@ fn maas(error: &MaasError) -> &'static str {
         Problem::Unauthorised(Unauthorised::Clock { .. }) => {
             "set the nodes' clocks by NTP, then run it again"
         }
+        Problem::Unauthorised(Unauthorised::Nonce) => "run it again",
         Problem::Unauthorised(_) => {
             "the job export-api-key writes a new key: delete the Job and upgrade the release"
         }
@@ -91,6 +93,9 @@ fn maas(error: &MaasError) -> &'static str {
         Problem::Conflict => "look at what is there in MAAS already",
         Problem::Redirect(_) => {
             "MAAS may serve TLS: set conf.maas.tls.enabled, or name the address it redirects to"
+        }
+        Problem::WebPage { status, .. } if status.is_server_error() => {
+            "look at the region's log: kubectl logs"
         }
         Problem::WebPage { .. } => "check the URL: something other than MAAS's API answers there",
         Problem::Server { .. } | Problem::Status { .. } | Problem::Nonsense(_) => {

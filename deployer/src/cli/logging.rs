@@ -17,9 +17,11 @@ pub(super) fn start(cli: &Cli) {
         (false, 1, _) => "debug",
         (false, ..) => "trace",
     };
-    // Other crates' debug output would hold headers and statements; kube logs
-    // each failed attempt as an error of its own.
-    let filter = EnvFilter::new(format!("warn,kube_client=off,maas_deployer={level}"));
+    // Other crates' debug output would hold headers and statements; kube and
+    // the TLS library log each failed attempt as an error of its own.
+    let filter = EnvFilter::new(format!(
+        "warn,kube_client=off,rustls_platform_verifier=off,maas_deployer={level}"
+    ));
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // Fails only where a logger is set already.
     let _ = match cli.global.log_format {

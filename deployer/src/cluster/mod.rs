@@ -46,7 +46,7 @@ impl Cluster {
     /// [`ClusterError`].
     pub async fn connect() -> Result<Self, ClusterError> {
         let mut config =
-            Config::infer().await.map_err(|error| ClusterError::Config(crate::chain(&error)))?;
+            Config::infer().await.map_err(|error| ClusterError::Config(error.to_string()))?;
         config.connect_timeout = Some(Duration::from_secs(10));
         config.read_timeout = Some(Duration::from_secs(30));
         // Here, where it is bounded and told; see `patiently`.

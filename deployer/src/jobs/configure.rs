@@ -83,7 +83,7 @@ async fn set_all(
                 Err(error) => wrong.push(error.to_string()),
             },
             Err(error) => match error.complaints() {
-                Some(complaints) => wrong.push(format!("{name}: {complaints}")),
+                Some(complaints) => wrong.push(complaints.of(name)),
                 None => return Err(error.into()),
             },
         }
@@ -92,7 +92,7 @@ async fn set_all(
         match maas.set_config(name, &wanted).await {
             Ok(()) => verify(maas, name, config, &wanted, report).await?,
             Err(error) => match error.complaints() {
-                Some(complaints) => wrong.push(format!("{name}: {complaints}")),
+                Some(complaints) => wrong.push(complaints.of(name)),
                 None => return Err(error.into()),
             },
         }
@@ -210,7 +210,7 @@ impl<'a> Plan<'a> {
         } else {
             Duration::from_secs(self.images.timeout_s)
         };
-        let end = Instant::now() + context.limit(default);
+        let limit = context.limit(default);
         let held = maas.selections(source).await?;
         let mut reader = Reader { plan: self, maas, source, last: Instant::now() };
         for wanted in &self.selections {
@@ -220,9 +220,8 @@ impl<'a> Plan<'a> {
             if same.iter().any(|held| wanted.is(held)) {
                 report.noted(format!("{name} is selected"));
             } else {
-                let left = end.saturating_duration_since(Instant::now());
                 let id = same.first().map(|held| held.id);
-                reader.accepted(context, wanted, id, &name, left).await?;
+                reader.accepted(context, wanted, id, &name, limit).await?;
                 report.changed(format!("selected {name}"));
             }
         }

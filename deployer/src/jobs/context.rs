@@ -88,21 +88,22 @@ impl Context {
         let wait = Wait::new(what, self.limit(Duration::from_secs(900)));
         wait.next(self.region_logs())
             .until(async || {
-                let mut reason = String::new();
+                let mut reasons = Vec::new();
                 for client in &clients {
-                    let error = match client.clone().with_retries(Retries::NONE).version().await {
-                        Ok(_) => return Ok(State::Ready(client.clone())),
-                        Err(error) => error,
+                    let once = client.clone().with_retries(Retries::NONE);
+                    let Err(error) = once.version().await else {
+                        return Ok(State::Ready(client.clone()));
                     };
                     // The only place to look at says to look elsewhere.
                     if clients.len() == 1 && matches!(error.problem, Problem::Redirect(_)) {
                         return Err(error.into());
                     }
-                    if reason.is_empty() {
-                        reason = error.problem.to_string();
-                    }
+                    reasons.push(match clients.len() {
+                        1 => error.problem.to_string(),
+                        _ => format!("{}: {}", client.base(), error.problem),
+                    });
                 }
-                Ok(State::Waiting(reason))
+                Ok(State::Waiting(reasons.join("; ")))
             })
             .await
     }

@@ -99,6 +99,16 @@ pub enum JobError {
         /// What to do.
         hint: String,
     },
+    /// Several things are wrong that must be right before anything is begun.
+    #[error("{reason}")]
+    Preflight {
+        /// What they have in common.
+        reason: String,
+        /// Each of them.
+        details: Vec<String>,
+        /// What to do.
+        hint: String,
+    },
     /// Several things are wrong.
     #[error("{reason}")]
     Several {

@@ -101,16 +101,19 @@ impl<'a> Import<'a> {
     /// Asks for an import and follows it until all is complete and MAAS rests.
     async fn run(&mut self) -> Result<Vec<Wanted>, JobError> {
         self.ask().await?;
-        self.begin().await?;
+        let mut has_begun = false;
         loop {
             match self.state().await {
-                Ok((wanted, false)) if wanted.iter().all(Wanted::is_complete) => {
-                    self.say(&wanted);
-                    return Ok(wanted);
-                }
                 Ok((wanted, is_importing)) => {
                     self.last_error = None;
                     self.say(&wanted);
+                    // Complete may be what was there before the import that was
+                    // asked for has begun; one that has nothing to do never shows.
+                    has_begun |= is_importing || self.asked.0.elapsed() >= BEGIN;
+                    let is_complete = wanted.iter().all(Wanted::is_complete);
+                    if is_complete && !is_importing && has_begun {
+                        return Ok(wanted);
+                    }
                     self.look_for_stall(&wanted, is_importing).await?;
                     if self.begun.elapsed() + PAUSE > self.limit {
                         return Err(self.over(&wanted, is_importing));
@@ -124,7 +127,7 @@ impl<'a> Import<'a> {
                 }
                 Err(error) => return Err(error.into()),
             }
-            sleep(PAUSE).await;
+            sleep(if has_begun { PAUSE } else { PAUSE / 5 }).await;
         }
     }
 
@@ -138,20 +141,6 @@ impl<'a> Import<'a> {
         self.maas.import_images().await?;
         self.asked = (Instant::now(), self.asked.1 + 1);
         info!("asked MAAS to import");
-        Ok(())
-    }
-
-    /// Gives the import time to show. One that has nothing to do may never.
-    async fn begin(&self) -> Result<(), JobError> {
-        let begun = Instant::now();
-        while begun.elapsed() < BEGIN {
-            match self.maas.is_importing().await {
-                Ok(true) => break,
-                Ok(false) => sleep(Duration::from_millis(500)).await,
-                Err(error) if error.passes() => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
         Ok(())
     }
 

@@ -91,7 +91,7 @@ async fn rack_is_ready() -> Result<(), JobError> {
     if !is_registered(&Places::default())? {
         return Err(JobError::failed(
             "the rack is not registered yet",
-            "journalctl -u maas-deployer-register",
+            "look at: journalctl -u maas-deployer-register",
         ));
     }
     Run::new("systemctl", LIMIT).args(["is-active", "maas-rackd.service"]).run().await?;

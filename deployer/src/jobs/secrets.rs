@@ -28,34 +28,34 @@ enum Value<'a> {
 /// Makes absent Secrets and checks those that are there.
 ///
 /// # Errors
-/// [`JobError`]; all Secrets that are wrong are named in one.
+/// [`JobError`]; all Secrets that are wrong are named in one, before any is made.
 pub async fn run(context: &Context) -> Result<Report, JobError> {
     let mut report = Report::default();
     let (namespace, release) = context.release()?;
     let wanted = wanted(context.settings.secrets()?);
     let cluster = context.cluster().await?;
-    let mut wrong = Vec::new();
+    let (mut wrong, mut absent) = (Vec::new(), Vec::new());
     for secret in &wanted {
         match cluster.secret(namespace, secret.name).await? {
             Some(found) => secret.check(&found, namespace, &mut wrong, &mut report),
-            None if secret.generate => {
-                secret.make(&cluster, namespace, release, &mut report).await?;
-            }
+            None if secret.generate => absent.push(secret),
             None => wrong.push(format!(
                 "there is no Secret {}; make it with: kubectl create secret generic {} -n {namespace} {}",
                 secret.name, secret.name, secret.recipe
             )),
         }
     }
-    if wrong.is_empty() {
-        return Ok(report);
+    if !wrong.is_empty() {
+        return Err(JobError::Preflight {
+            reason: "not every Secret is as MAAS needs it".to_owned(),
+            details: wrong,
+            hint: "make or mend them, then run it again; nothing was made or changed".to_owned(),
+        });
     }
-    Err(JobError::Several {
-        reason: "not every Secret is as MAAS needs it".to_owned(),
-        details: wrong,
-        hint: "make or mend them, then run it again; those that are there are never changed"
-            .to_owned(),
-    })
+    for secret in absent {
+        secret.make(&cluster, namespace, release, &mut report).await?;
+    }
+    Ok(report)
 }
 
 fn wanted(settings: &Secrets) -> Vec<Wanted<'_>> {

@@ -230,13 +230,14 @@ async fn job(context: &Context, name: &str) -> Result<(), JobError> {
     let cluster = context.cluster().await?;
     let (namespace, _) = context.release()?;
     let logs = format!("kubectl logs -n {namespace} job/{name} --tail=50");
+    let look = format!("look at: {logs}");
     wait(context, format!("the Job {name}"))
         .pause(Duration::from_secs(2))
-        .next(logs.clone())
+        .next(logs)
         .until(async || match cluster.job(namespace, name).await? {
             JobState::Complete => Ok(State::Ready(())),
             JobState::Failed(reason) => {
-                Err(JobError::failed(format!("the Job {name} has failed: {reason}"), logs.clone()))
+                Err(JobError::failed(format!("the Job {name} has failed: {reason}"), look.clone()))
             }
             JobState::Active(reason) => Ok(State::Waiting(reason)),
             JobState::Absent => Ok(State::Waiting("there is none yet".to_owned())),

@@ -140,6 +140,17 @@ fn excerpt(text: &str) -> String {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Complaints(pub Vec<(String, String)>);
 
+impl Complaints {
+    /// What MAAS says of `field`, which it may have named or not.
+    #[must_use]
+    pub fn of(&self, field: &str) -> String {
+        match self.0.as_slice() {
+            [(named, text)] if named == field || named.is_empty() => format!("{field}: {text}"),
+            _ => format!("{field}: {self}"),
+        }
+    }
+}
+
 impl fmt::Display for Complaints {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {

@@ -26,7 +26,7 @@ impl fmt::Display for Source {
             Self::Environment => write!(formatter, "the variable {VARIABLE}"),
             Self::None => write!(
                 formatter,
-                "no settings: neither --settings, nor {VARIABLE}, nor a settings.json beside the program"
+                "nowhere: there is neither --settings, nor {VARIABLE}, nor a settings.json beside the program"
             ),
         }
     }
@@ -110,6 +110,14 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let error = load(Some(Path::new("/nonexistent/settings.json"))).unwrap_err();
         assert!(crate::chain(&error).starts_with("cannot read /nonexistent/settings.json: "));
+    }
+
+    #[test]
+    fn the_example_in_the_documentation_is_understood() {
+        let text = include_str!("../../../docs/deployer-jobs.md");
+        let example = text.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+        let (settings, _) = parse(example, Source::Environment).unwrap();
+        assert_eq!(settings.database().unwrap().port, 5432);
     }
 
     #[test]

@@ -352,7 +352,7 @@ impl Images {
     }
 }
 
-/// Racks; no settings of theirs exist yet.
+/// Racks; they have no settings yet.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rack {}
@@ -379,8 +379,7 @@ mod tests {
     #[test]
     fn the_default_release_commissions_where_no_other_is_set() {
         let images = images(r#"{"os":"ubuntu","release":"noble"}"#);
-        assert_eq!(images.commissioning(), "noble");
-        assert_eq!(images.wanted(), ["noble"]);
+        assert_eq!((images.commissioning(), images.wanted()), ("noble", vec!["noble"]));
     }
 
     #[test]

@@ -116,6 +116,19 @@ fn a_database_of_somebody_else_becomes_maass() {
 }
 
 #[test]
+fn a_server_that_is_too_old_is_refused_before_anything_is_made() {
+    // No older server can be had here: this one says that it is.
+    let server = Postgres::start().expect("PostgreSQL");
+    let lie = "CREATE SCHEMA lie; CREATE FUNCTION lie.current_setting(text) RETURNS text \
+        LANGUAGE sql AS $$ SELECT '130005' $$; \
+        ALTER ROLE postgres SET search_path = lie, pg_catalog, public";
+    sql(&server, "postgres", lie);
+    let world = World::with_server(&server);
+    world.job(&["db-init"]).run().failed(5, "db-init-old-server");
+    assert_eq!(sql(&server, "postgres", "SELECT count(*) FROM pg_database"), "3");
+}
+
+#[test]
 fn a_wrong_password_of_the_administrator_is_said() {
     let mut world = world("wrong_admin");
     world.secret("secrets/db-admin/DATABASE_PASSWORD", "notthepassword");
@@ -138,14 +151,14 @@ fn db_sync_migrates_once_and_records_it() {
     world.job(&["db-sync"]).run().expect(0).unchanged();
     world.job(&["wait", "schema", "--timeout", "5s"]).run().expect(0);
     world.image_version("1:3.7.3-18000-gabc");
-    world.job(&["wait", "schema", "--timeout", "1s"]).run().failed(1, "wait-schema");
+    world.job(&["wait", "schema", "--timeout", "5s"]).run().failed(1, "wait-schema");
     world.job(&["db-sync"]).run().expect(0).changed("from MAAS 3.6.4 to 3.7.3");
     world.job(&["wait", "schema", "--timeout", "5s"]).run().expect(0);
     let runs = "SELECT count(*) FROM standin_migration_run GROUP BY number ORDER BY 1 DESC LIMIT 1";
     assert_eq!(sql(shared(), "sync_once", runs), "1");
     world.image_version("1:3.6.4-17623-gabc");
     world.job(&["db-sync"]).run().failed(5, "db-sync-older");
-    world.job(&["wait", "schema", "--timeout", "5s"]).run().expect(1);
+    world.job(&["wait", "schema", "--timeout", "5s"]).run().expect(5);
 }
 
 #[test]
@@ -227,13 +240,12 @@ fn tls_is_as_strict_as_libpq_is() {
     let server = Postgres::start_tls().expect("PostgreSQL");
     let mut world = World::with_server(&server);
     world.job(&["db-init"]).run().expect(0);
-    sql(&server, "postgres", "ALTER ROLE maas SET application_name = 'x'");
     let other = Certificate::generate().expect("certificate");
     let mut check = |mode: &str, ca: Option<&str>, host: &str| {
         world.settings["database"]["tls"] = json!({"mode": mode, "ca": ca.is_some()});
         world.settings["database"]["host"] = json!(host);
         world.public("database-ca/ca.crt", ca.unwrap_or_default());
-        world.job(&["wait", "database", "--timeout", "1s"]).run().code == 0
+        world.job(&["wait", "database", "--timeout", "20s"]).run().code == 0
     };
     let (right, wrong) = (Some(server.ca_pem()), Some(other.ca_pem.as_str()));
     assert!(check("disable", None, "127.0.0.1") && check("prefer", None, "127.0.0.1"));
@@ -243,8 +255,15 @@ fn tls_is_as_strict_as_libpq_is() {
     assert!(check("verify-ca", right, "127.0.0.1") && !check("verify-ca", wrong, "127.0.0.1"));
     assert!(check("verify-full", right, "127.0.0.1") && !check("verify-full", wrong, "127.0.0.1"));
     // Another name of the same host, which the certificate does not have.
-    assert!(check("verify-ca", right, "127.0.0.2"));
-    assert!(!check("verify-full", right, "127.0.0.2"));
+    let port = forward("127.0.0.2", server.port());
+    let mut check = |mode: &str| {
+        world.settings["database"]["tls"] = json!({"mode": mode, "ca": true});
+        world.settings["database"]["host"] = json!("127.0.0.2");
+        world.settings["database"]["port"] = json!(port);
+        world.public("database-ca/ca.crt", server.ca_pem());
+        world.job(&["wait", "database", "--timeout", "20s"]).run().code == 0
+    };
+    assert!(check("verify-ca") && !check("verify-full"));
 }
 
 #[test]
@@ -260,4 +279,23 @@ fn tls_that_a_server_lacks_is_said() {
     world.settings["database"]["tls"]["mode"] = json!("prefer");
     world.settings["database"]["name"] = json!("preferred");
     world.job(&["db-init"]).run().expect(0);
+}
+
+/// Forwards connections to a port of another address; its threads end with the test.
+fn forward(address: &str, to: u16) -> u16 {
+    let listener = std::net::TcpListener::bind((address, 0)).expect("listen");
+    let port = listener.local_addr().expect("address").port();
+    std::thread::spawn(move || {
+        for here in listener.incoming().flatten() {
+            let there = std::net::TcpStream::connect(("127.0.0.1", to)).expect("connect");
+            let clone = |stream: &std::net::TcpStream| stream.try_clone().expect("clone");
+            for (mut from, mut into) in [(clone(&here), clone(&there)), (there, here)] {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut into);
+                    let _ = into.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+    port
 }

@@ -3,7 +3,7 @@
 use fixtures::{Postgres, Release, Server, SigningKey, StreamSpec};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, HttpServer, Maas, World, eventually};
+use crate::support::{Answer, ApiServer, HttpServer, Maas, World, eventually};
 
 /// A region with an administrator, and an upstream that it can import from.
 struct Site {
@@ -65,7 +65,7 @@ fn a_fresh_region_gets_source_selections_and_images() {
     let run = site.world.job(&["import-images"]).run().expect(0);
     run.changed("imported ubuntu/xenial amd64");
     run.changed("imported ubuntu/noble amd64");
-    run.changed("set commissioning_distro_series to 'noble'").changed("default_min_hwe_kernel");
+    run.changed("set default_distro_series to 'xenial'").changed("default_min_hwe_kernel");
     assert!(run.stderr.contains("percent=100"), "{}", run.stderr);
     assert_eq!(site.config("default_distro_series"), "xenial");
     assert_eq!(site.config("default_min_hwe_kernel"), "ga-16.04");
@@ -188,13 +188,93 @@ fn unknown_settings_are_all_named_and_none_is_set() {
 fn test_says_all_that_is_wrong() {
     let mut site = site("images_test");
     site.world.settings["mirror"] = json!({"url": "http://127.0.0.1:1"});
-    let run = site.world.job(&["test", "--timeout", "1s"]).run().expect(1);
+    let run = site.world.job(&["test", "--timeout", "8s"]).run().expect(1);
     let message = run.message();
     for part in
         ["no rack is connected", "ubuntu/xenial amd64: MAAS has not begun it", "the mirror at"]
     {
         assert!(message.contains(part), "{message}");
     }
+}
+
+/// A region that was scaled away: MAAS waits for its free space, for a quarter of an hour.
+fn scaled_away(site: &Site, database: &str, hostname: &str) {
+    let sql = format!(
+        "INSERT INTO standin_controller (system_id, kind, hostname, version, seen) \
+         VALUES ('{hostname}-id', 'region', '{hostname}', '3.6.4', now() - interval '1 hour')"
+    );
+    Postgres::shared().expect("PostgreSQL").sql(database, &sql).expect("SQL");
+    let regions = site.get("regioncontrollers/");
+    assert_eq!(regions.as_array().unwrap().len(), 2, "{regions}");
+}
+
+#[test]
+fn a_region_that_is_no_more_does_not_hold_up_an_import() {
+    let mut site = site("images_dead_region");
+    site.world.job(&["configure"]).run().expect(0);
+    scaled_away(&site, "images_dead_region", "maas-region-3");
+    let cluster = ApiServer::start(&mut site.world, |_| {});
+    cluster.put("statefulsets/maas-region", json!({"metadata": {}, "spec": {"replicas": 1}}));
+    let run = site.world.job(&["import-images"]).run().expect(0);
+    run.changed("removed the region maas-region-3, which is no more").changed("imported");
+    assert_eq!(site.get("regioncontrollers/").as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_region_that_may_come_back_is_left() {
+    let mut site = site("images_dead_pod");
+    site.world.job(&["configure"]).run().expect(0);
+    scaled_away(&site, "images_dead_pod", "maas-region-1");
+    let cluster = ApiServer::start(&mut site.world, |_| {});
+    // It is wanted still: its pod is on another node, or not made yet.
+    cluster.put("statefulsets/maas-region", json!({"metadata": {}, "spec": {"replicas": 2}}));
+    site.world.job(&["import-images", "--timeout", "5s"]).run().expect(1);
+    assert_eq!(site.get("regioncontrollers/").as_array().unwrap().len(), 2);
+    // And where the cluster does not say.
+    cluster.refuse("/pods", 403);
+    let run = site.world.job(&["import-images", "--timeout", "5s"]).run().expect(1);
+    assert!(run.stderr.contains("cannot tell whether dead regions are no more"), "{}", run.stderr);
+    assert_eq!(site.get("regioncontrollers/").as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn sigterm_in_an_import_leaves_what_the_next_run_goes_on_from() {
+    let site = site("images_sigterm");
+    site.world.job(&["configure"]).run().expect(0);
+    let running = site.world.job(&["import-images"]).spawn();
+    eventually("the import to begin", || running.stderr().contains("asked MAAS to import"));
+    running.signal(rustix::process::Signal::TERM);
+    running.wait().expect(143);
+    site.world.job(&["import-images"]).run().expect(0);
+    assert_eq!(site.config("default_distro_series"), "xenial");
+}
+
+#[test]
+fn an_equal_source_is_adopted() {
+    let mut site = site("images_adopt");
+    site.world.job(&["configure"]).run().expect(0);
+    let before = site.get("boot-sources/")[0]["id"].clone();
+    let keyring = std::fs::read(site.world.path("keyring.gpg")).unwrap();
+    // The same key in armor, the same URL without its slash: the same source.
+    site.world.public("keyring/keyring.gpg", site.key.armored_keyring().expect("armor"));
+    let url = site.upstream.url();
+    site.world.settings["boot_source"]["url"] = json!(url.trim_end_matches('/'));
+    site.world.job(&["configure"]).run().expect(0).unchanged();
+    assert_eq!(site.get("boot-sources/")[0]["id"], before);
+    site.world.public("keyring/keyring.gpg", keyring);
+}
+
+#[test]
+fn another_architecture_is_selected_and_one_that_is_not_there_is_told() {
+    let mut site = site("images_arches");
+    site.world.job(&["configure"]).run().expect(0);
+    site.world.settings["images"]["arches"] = json!(["amd64", "s390x"]);
+    let run = site.world.job(&["configure", "--timeout", "3s"]).run().expect(1);
+    assert!(run.message().contains("(amd64, s390x)"), "{}", run.stderr);
+    // What was selected is selected still.
+    let source = site.get("boot-sources/")[0]["id"].clone();
+    let selections = site.get(&format!("boot-sources/{source}/selections/"));
+    assert_eq!(selections.as_array().unwrap().len(), 2, "{selections}");
 }
 
 #[test]

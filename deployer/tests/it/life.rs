@@ -137,7 +137,7 @@ fn help_and_version_are_no_errors() {
 #[test]
 fn a_probe_needs_no_settings_and_is_quick() {
     let server = HttpServer::start(|_| {
-        Answer::json(200, json!({"version": "3.6.4", "subversion": "", "capabilities": []}))
+        Answer::json(200, &json!({"version": "3.6.4", "subversion": "", "capabilities": []}))
     });
     let url = format!("{}/MAAS", server.url());
     let probe = |url: &str, args: &[&str]| {

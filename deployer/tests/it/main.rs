@@ -1,10 +1,18 @@
 //! Tests that run the program `maas-deployer` against a real PostgreSQL, the stand-in MAAS, and
 //! stand-ins for what cannot be had here.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a helper that cannot do its work fails the test that asked for it"
+)]
 
 mod database;
 mod images;
 mod kubernetes;
 mod life;
 mod messages;
+mod real_cluster;
 mod region;
 mod support;

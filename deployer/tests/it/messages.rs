@@ -10,7 +10,7 @@ const KEY: &str = "consumerconsumer:tokentokentoken:secretsecretsecret";
 fn world(answer: Answer) -> (World, HttpServer) {
     let server = HttpServer::start(move |asked| {
         if asked.path().ends_with("/version/") {
-            return Answer::json(200, json!({"version": "3.6.4"}));
+            return Answer::json(200, &json!({"version": "3.6.4"}));
         }
         answer.clone()
     });
@@ -76,7 +76,7 @@ fn a_403_is_an_answer() {
 #[test]
 fn a_400_names_the_field() {
     let body = json!({"ntp_servers": ["ntp_servers is not a valid config setting (valid settings are: enable_analytics, ntp_external_only)."]});
-    assert_eq!(fails(Answer::json(400, body), "maas-400"), 1);
+    assert_eq!(fails(Answer::json(400, &body), "maas-400"), 1);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_web_page_is_no_answer() {
 
 #[test]
 fn a_redirect_is_not_followed_with_the_key() {
-    let to = HttpServer::start(|_| Answer::json(200, "[]"));
+    let to = HttpServer::start(|_| Answer::json(200, &"[]"));
     let location = format!("{}/MAAS/api/2.0/maas/", to.url());
     let (world, _server) = world(Answer::With(301, ("Location", location), String::new()));
     world.job(&["configure"]).run().failed(1, "maas-redirect");
@@ -119,21 +119,21 @@ fn a_connection_that_is_cut_is_tried_again_where_that_does_no_harm() {
 
 #[test]
 fn a_key_that_is_none_is_not_shown() {
-    let (mut world, _server) = world(Answer::json(200, "[]"));
+    let (mut world, _server) = world(Answer::json(200, &"[]"));
     world.secret("secrets/api-key/token", "half:akeythatisnone");
     world.job(&["configure"]).run().failed(1, "key-form");
 }
 
 #[test]
 fn a_word_that_maas_would_take_for_true_is_refused() {
-    let (mut world, _server) = world(Answer::json(200, "true"));
+    let (mut world, _server) = world(Answer::json(200, &"true"));
     world.settings["config"] = json!({"enable_http_proxy": "no"});
     world.job(&["configure"]).run().failed(1, "config-bool");
 }
 
 #[test]
 fn a_keyring_that_maas_would_take_in_silence_is_refused_before_it_is_sent() {
-    let (mut world, server) = world(Answer::json(200, "[]"));
+    let (mut world, server) = world(Answer::json(200, &"[]"));
     world.settings["boot_source"] = json!({"url": "http://mirror/images/", "keyring": true});
     world.settings["images"] = json!({"os": "ubuntu", "release": "noble"});
     world.public("keyring/keyring.gpg", "<html>not found</html>");

@@ -69,7 +69,7 @@ fn createadmin_that_asks_for_ever_is_bounded_by_the_signal() {
 #[test]
 fn the_shared_secret_is_seeded_once() {
     let world = world("seed_once");
-    world.job(&["wait", "shared-secret", "--timeout", "1s"]).run().failed(1, "wait-shared-secret");
+    world.job(&["wait", "shared-secret", "--timeout", "5s"]).run().failed(1, "wait-shared-secret");
     world.job(&["seed-secret"]).run().expect(0).changed("put the shared secret into the database");
     world.job(&["seed-secret"]).run().expect(0).unchanged();
     world.job(&["wait", "shared-secret", "--timeout", "5s"]).run().expect(0);
@@ -152,13 +152,13 @@ fn tls_is_enabled_once_and_then_used() {
     world.job(&["configure"]).run().expect(0);
     world.job(&["wait", "api", "--timeout", "30s"]).run().expect(0);
     let plain = json!({"region": {"url": maas.url}, "config": {"enable_analytics": false}});
-    let job = world.job(&["configure", "--timeout", "1s"]);
+    let job = world.job(&["configure", "--timeout", "5s"]);
     job.env("MAAS_DEPLOYER_SETTINGS", plain.to_string()).run().failed(1, "maas-tls-not-told");
     world.job(&["probe", "region", "--url", &maas.url]).run().expect(0);
     world.job(&["probe", "region", "--live", "--url", &maas.url]).run().expect(0);
     // Another CA: not trusted, unless that is asked for.
     world.public("maas-tls/ca.crt", Certificate::generate().unwrap().ca_pem);
-    let run = world.job(&["configure", "--timeout", "1s"]).run().expect(1);
+    let run = world.job(&["configure", "--timeout", "5s"]).run().expect(1);
     assert!(run.message().contains("certificate"), "{}", run.stderr);
     world.settings["tls"]["insecure"] = json!(true);
     world.job(&["configure"]).run().expect(0);

@@ -98,25 +98,25 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
                 return failure(409, "already exists");
             }
             objects.insert(key, body.clone());
-            Answer::json(201, body)
+            Answer::json(201, &body)
         }
         (method, [namespace, kind, name, ..]) => {
             let key = format!("{namespace}/{kind}/{name}");
             let Some(object) = objects.get_mut(&key) else { return failure(404, "not found") };
             match method {
-                "GET" => Answer::json(200, object.clone()),
+                "GET" => Answer::json(200, &object.clone()),
                 "PATCH" => {
                     merge(object, &body);
                     if parts.len() == 4 {
                         let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale",
                             "metadata": {"name": name}, "spec": object["spec"]});
-                        return Answer::json(200, scale);
+                        return Answer::json(200, &scale);
                     }
-                    Answer::json(200, object.clone())
+                    Answer::json(200, &object.clone())
                 }
                 "DELETE" => {
                     objects.remove(&key);
-                    Answer::json(200, json!({"kind": "Status", "status": "Success"}))
+                    Answer::json(200, &json!({"kind": "Status", "status": "Success"}))
                 }
                 _ => failure(405, "method not allowed"),
             }
@@ -143,7 +143,7 @@ fn list(asked: &Asked, below: &str, objects: &BTreeMap<String, Value>) -> Answer
         .filter(|(key, object)| key.starts_with(below) && fits(object))
         .map(|(_, object)| object)
         .collect();
-    Answer::json(200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
+    Answer::json(200, &json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
 }
 
 fn failure(code: u16, message: &str) -> Answer {
@@ -155,7 +155,7 @@ fn failure(code: u16, message: &str) -> Answer {
     };
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
         "message": message, "reason": reason, "code": code});
-    Answer::json(code, status)
+    Answer::json(code, &status)
 }
 
 /// JSON merge patch.

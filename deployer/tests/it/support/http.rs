@@ -42,7 +42,7 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    pub(crate) fn json(status: u16, body: impl ToString) -> Self {
+    pub(crate) fn json(status: u16, body: &impl ToString) -> Self {
         Self::Full(status, "application/json", body.to_string())
     }
 

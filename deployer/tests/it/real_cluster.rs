@@ -1,0 +1,122 @@
+//! The same calls against a real API server: that of `tests/cluster`, where `KUBECONFIG` and
+//! `KUBECTL` are those that it prints (`DEPLOYER_TEST_CLUSTER=1`). Elsewhere these say that they
+//! did not run; the stand-in's tests run everywhere.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use fixtures::Postgres;
+use serde_json::{Value, json};
+
+use crate::support::{World, eventually};
+
+/// A namespace of a test's own; removed with this.
+struct Namespace {
+    name: String,
+    kubectl: String,
+}
+
+impl Namespace {
+    fn new(world: &mut World, name: &str) -> Option<Self> {
+        if std::env::var_os("DEPLOYER_TEST_CLUSTER").is_none() {
+            let _ = writeln!(std::io::stderr(), "not run: no DEPLOYER_TEST_CLUSTER ({name})");
+            return None;
+        }
+        let kubeconfig =
+            std::env::var("KUBECONFIG").expect("KUBECONFIG, as tests/cluster prints it");
+        let kubectl = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
+        world.env("KUBECONFIG", kubeconfig);
+        world.settings["release"] = json!({"name": "maas", "namespace": name, "fullname": "maas"});
+        let namespace = Self { name: name.to_owned(), kubectl };
+        namespace
+            .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+        Some(namespace)
+    }
+
+    fn kubectl(&self, args: &[&str], input: &str) -> String {
+        let mut command = Command::new(&self.kubectl);
+        command.args(["--namespace", &self.name]).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("kubectl");
+        child.stdin.take().expect("stdin").write_all(input.as_bytes()).expect("write");
+        let output = child.wait_with_output().expect("kubectl");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl {args:?}: {said}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn apply(&self, object: &Value) {
+        self.kubectl(&["apply", "--filename", "-"], &object.to_string());
+    }
+
+    fn get(&self, what: &str) -> Value {
+        let text = self.kubectl(&["get", what, "--ignore-not-found", "--output", "json"], "");
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new(&self.kubectl)
+            .args(["delete", "namespace", &self.name, "--wait=false"])
+            .output();
+    }
+}
+
+#[test]
+fn secrets_are_made_once() {
+    let mut world = World::new();
+    let Some(namespace) = Namespace::new(&mut world, "deployer-secrets") else { return };
+    world.settings["secrets"] = json!({
+        "admin": {"name": "maas-admin", "generate": true, "username": "admin", "email": "a@b"},
+        "region": {"name": "maas-region-secret", "generate": true}
+    });
+    world.job(&["secrets"]).run().expect(0).changed("made the Secret maas-admin");
+    let before = namespace.get("secret/maas-admin");
+    assert_eq!(before["metadata"]["labels"]["app.kubernetes.io/managed-by"], "maas-deployer");
+    world.job(&["secrets"]).run().expect(0).unchanged();
+    let after = namespace.get("secret/maas-admin");
+    assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
+    // Half a Secret is told, and not mended.
+    namespace.kubectl(&["delete", "secret", "maas-admin"], "");
+    namespace
+        .kubectl(&["create", "secret", "generic", "maas-admin", "--from-literal=USERNAME=x"], "");
+    let run = world.job(&["secrets"]).run().expect(5);
+    assert!(run.message().contains("lacks PASSWORD and EMAIL"), "{}", run.stderr);
+}
+
+#[test]
+fn regions_are_stopped_and_failed_jobs_removed() {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!("real_quiesce");
+    world.public("secrets/db-user/DATABASE_USERNAME", "real_quiesce");
+    world.stand_in();
+    world.made_database();
+    let Some(namespace) = Namespace::new(&mut world, "deployer-quiesce") else { return };
+    let labels = json!({"app.kubernetes.io/instance": "maas"});
+    // No image: the pods are there, and never run.
+    let pod = json!({"containers": [{"name": "x", "image": "none.invalid/none:0"}],
+        "terminationGracePeriodSeconds": 1});
+    namespace.apply(&json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "maas-region"},
+        "spec": {"replicas": 1, "serviceName": "x", "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod}}}));
+    let mut of_job = pod.clone();
+    of_job["restartPolicy"] = json!("Never");
+    namespace.apply(&json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "maas-failed", "labels": labels},
+        "spec": {"activeDeadlineSeconds": 1, "template": {"spec": of_job}}}));
+    eventually("the region's pod", || namespace.get("pod/maas-region-0").is_object());
+    let run = world.job(&["wait", "job/maas-failed", "--timeout", "60s"]).run().expect(1);
+    assert!(run.message().contains("DeadlineExceeded"), "{}", run.stderr);
+
+    let run = world.job(&["quiesce"]).run().expect(0);
+    run.changed("deleted the failed Job maas-failed");
+    assert_eq!(namespace.get("statefulset/maas-region")["spec"]["replicas"], 1);
+    world.image_version("1:3.7.3-1");
+    world.job(&["quiesce"]).run().expect(0).changed("scaled maas-region from 1 to 0");
+    assert_eq!(namespace.get("statefulset/maas-region")["spec"]["replicas"], 0);
+    assert!(namespace.get("pod/maas-region-0").is_null());
+    eventually("the Job to be gone", || namespace.get("job/maas-failed").is_null());
+    world.job(&["quiesce"]).run().expect(0).unchanged();
+}
