@@ -3,7 +3,7 @@
 //! `KUBECONFIG` and `KUBECTL` name a cluster that may be written to:
 //!
 //! ```text
-//! cargo test -p chart-tests -- --ignored
+//! cargo test --test chart -- --ignored
 //! ```
 
 use std::collections::BTreeMap;

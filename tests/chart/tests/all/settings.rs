@@ -167,3 +167,19 @@ fn settings_of_maas_are_what_the_values_say() {
     assert_eq!(config("service-monitor").unwrap()["prometheus_enabled"], true);
     assert_eq!(config("syslog").unwrap()["remote_syslog"], "logs.example.com:514");
 }
+
+/// What the chart writes, the deployer reads: an unknown key is an error there.
+#[test]
+fn the_deployer_understands_what_it_is_told() {
+    let Some(rendered) = files::rendered() else { return };
+    let mut understood = 0;
+    for (file, objects) in rendered {
+        for told in settings::all(objects) {
+            let read: Result<maas_deployer::settings::Settings, _> =
+                serde_json::from_str(&told.text);
+            assert!(read.is_ok(), "{file}: {} {}: {:?}", told.owner, told.container, read.err());
+            understood += 1;
+        }
+    }
+    assert!(understood > 100, "{understood}");
+}
