@@ -58,7 +58,7 @@ fn another_chart_version_restarts_nothing() {
     let copy = helm.copy();
     let file = copy.path().join("Chart.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
-    let text = text.replace("version: 0.3.0", "version: 9.9.9").replace("3.6.4", "9.9.9");
+    let text = text.replace("version: 0.3.0", "version: 9.9.9").replace("3.6.5", "9.9.9");
     std::fs::write(&file, text).unwrap();
     let values = [&*files::named("cache"), &*files::named("tls-own-secret")];
     let (before, after) = (helm.objects(&values), helm.chart(copy.path()).objects(&values));
