@@ -24,13 +24,14 @@ impl Forward {
             .stderr(Stdio::null())
             .spawn()
             .expect("kubectl");
+        let mut stdout = BufReader::new(child.stdout.take().expect("standard output"));
         let mut line = String::new();
         // "Forwarding from 127.0.0.1:41231 -> 5240", or nothing and its end.
-        let stdout = child.stdout.take().expect("standard output");
-        let _ = BufReader::new(stdout).read_line(&mut line);
-        let address = line.split_whitespace().nth(2).map(ToOwned::to_owned);
+        let _ = stdout.read_line(&mut line);
+        // It says more with every connection, and ends where nobody reads that.
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         let mut forward = Self { child, address: String::new() };
-        forward.address = address?;
+        forward.address = line.split_whitespace().nth(2)?.to_owned();
         Some(forward)
     }
 
