@@ -44,5 +44,6 @@ export_programs() {
     venv=$(venv_dir)
     export MAAS_MIRROR_BIN=$target/debug/maas-mirror
     export FIXTURES_BIN=$target/debug/fixtures
+    export STAND_IN_MAAS_BIN=$target/debug/stand-in-maas
     export SSTREAM_BIN=$venv/bin
 }
