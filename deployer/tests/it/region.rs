@@ -44,6 +44,32 @@ fn the_administrator_is_made_once_and_no_password_is_an_argument() {
     drop(maas);
 }
 
+/// Django's own table, which MAAS has and the stand-in keeps under another name.
+fn with_auth_user(database: &str) {
+    let view = "CREATE VIEW auth_user AS \
+        SELECT username, email, is_superuser, username <> 'gone' AS is_active FROM standin_user; \
+        GRANT SELECT ON auth_user TO PUBLIC";
+    sql(database, view);
+}
+
+#[test]
+fn a_user_who_is_there_must_be_an_administrator() {
+    let world = world("admin_rights");
+    with_auth_user("admin_rights");
+    world.job(&["create-admin"]).run().expect(0).changed("made the administrator admin");
+    spied(&world);
+    world.job(&["create-admin"]).run().expect(0).unchanged();
+    assert!(!world.path("argv.log").exists(), "nothing was to be run");
+    sql("admin_rights", "UPDATE standin_user SET is_superuser = false");
+    world.job(&["create-admin"]).run().failed(5, "create-admin-no-superuser");
+    sql("admin_rights", "UPDATE standin_user SET is_superuser = true, username = 'gone'");
+    world.public("secrets/admin/USERNAME", "gone");
+    world.job(&["create-admin"]).run().failed(5, "create-admin-inactive");
+    // Another name, the same address: MAAS would refuse it without saying which.
+    world.public("secrets/admin/USERNAME", "second");
+    world.job(&["create-admin"]).run().failed(5, "create-admin-address");
+}
+
 #[test]
 fn an_administrator_that_cannot_be_is_refused() {
     let world = world("admin_bad");
