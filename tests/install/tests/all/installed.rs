@@ -59,7 +59,7 @@ pub(crate) fn rack(release: &Release) {
     assert_eq!(racks.as_array().map(Vec::len), Some(1), "{racks}");
 }
 
-/// The names of the boot resources that are complete, each with its architecture.
+/// The releases whose boot resources are complete; bootloaders are boot resources too.
 pub(crate) fn complete_images(maas: &Maas) -> Option<Vec<String>> {
     let mut complete = Vec::new();
     for resource in maas.get("boot-resources/")?.as_array()? {
@@ -69,6 +69,7 @@ pub(crate) fn complete_images(maas: &Maas) -> Option<Vec<String>> {
             complete.push(resource["name"].as_str()?.to_owned());
         }
     }
+    complete.retain(|name| name.starts_with("ubuntu/"));
     complete.sort();
     complete.dedup();
     Some(complete)
