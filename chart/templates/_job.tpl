@@ -25,7 +25,7 @@ metadata:
   labels:
     {{- include "maas.selector" (dict "root" $root "component" $job.name) | nindent 4 }}
 spec:
-  restartPolicy: OnFailure
+  restartPolicy: Never
   serviceAccountName: {{ include "maas.fullname" $root }}-{{ $job.account }}
   automountServiceAccountToken: {{ $job.api }}
   enableServiceLinks: false
@@ -119,9 +119,19 @@ metadata:
   labels:
     {{- include "maas.labels" (dict "root" .root "component" .job.name) | nindent 4 }}
 spec:
-  backoffLimit: {{ int .root.Values.jobs.backoff_limit }}
+  {{- include "maas.job.failure" . | nindent 2 }}
   template:
     {{- include "maas.job.template" . | nindent 4 }}
+{{- end -}}
+
+{{/* What cannot heal is not tried again: the deployer exits with 5 where it
+     refuses and with 64 where it is told nonsense. */}}
+{{- define "maas.job.failure" -}}
+backoffLimit: {{ int .root.Values.jobs.backoff_limit }}
+podFailurePolicy:
+  rules:
+    - action: FailJob
+      onExitCodes: {operator: In, values: [5, 64]}
 {{- end -}}
 
 {{/* A job that is a hook: its name does not change, since Helm removes it
@@ -137,7 +147,7 @@ metadata:
   annotations:
     {{- include "maas.hook" . | nindent 4 }}
 spec:
-  backoffLimit: {{ int .root.Values.jobs.backoff_limit }}
+  {{- include "maas.job.failure" . | nindent 2 }}
   template:
     {{- include "maas.job.template" . | nindent 4 }}
 {{- end -}}

@@ -46,6 +46,7 @@ const LIFE: &[Step] = &[
     ("an_upgrade_to_a_newer_maas", upgrades::version),
     ("an_older_maas_is_refused", upgrades::older),
     ("uninstall_and_install_again", restarts::again),
+    ("an_upgrade_to_tls", restarts::tls),
 ];
 
 fn main() -> ExitCode {

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use install_tests::{Release, eventually, run};
+use fixtures::Certificate;
+use install_tests::{Forward, Release, eventually, run};
 
 use crate::installed::{api_key, complete_images, helm_test, maas, rack as rack_registered};
 
@@ -70,6 +71,19 @@ pub(crate) fn node(release: &Release) {
     helm_test(release);
 }
 
+/// The images of the version that the release was upgraded to, as arguments of `helm`.
+fn newer(release: &Release) -> [String; 4] {
+    let tag =
+        |key: &str, name: &str| format!("images.tags.{key}={}", release.site.image(name, "3.7.3"));
+    let set = || "--set".to_owned();
+    [
+        set(),
+        tag("maas_region", "maas-region-controller"),
+        set(),
+        tag("maas_rack", "maas-rack-controller"),
+    ]
+}
+
 pub(crate) fn again(release: &Release) {
     let before = identity(release);
     let uninstall = ["uninstall", &release.name, "--wait", "--timeout", "5m"];
@@ -77,12 +91,43 @@ pub(crate) fn again(release: &Release) {
     eventually("the pods to be gone", || {
         release.kube.uids("pods", &release.selector(None)).is_empty().then_some(())
     });
-    let version = ["maas_region", "maas_rack"].map(|key| {
-        let name = format!("{}-controller", key.replace('_', "-"));
-        format!("images.tags.{key}={}", release.site.image(&name, "3.7.3"))
-    });
-    release.apply("install", &["--set", &version[0], "--set", &version[1]]).expect("helm install");
+    let version = newer(release);
+    let version: Vec<&str> = version.iter().map(String::as_str).collect();
+    release.apply("install", &version).expect("helm install");
     assert_eq!(identity(release), before);
     rack_registered(release);
+    helm_test(release);
+}
+
+/// The API over TLS, verified by an authority of its own: pods become ready, jobs reach it, and
+/// the plain port sends clients there.
+pub(crate) fn tls(release: &Release) {
+    let service = format!("{}.{}", release.object("region"), release.kube.namespace());
+    let names = [&*service, &format!("{service}.svc"), &format!("{service}.svc.cluster.local")];
+    let certificate = Certificate::for_names(&names).expect("certificate");
+    let mut args: Vec<String> = newer(release).into();
+    for (key, text) in [
+        ("ca", &certificate.ca_pem),
+        ("cert", &certificate.cert_pem),
+        ("key", &certificate.key_pem),
+    ] {
+        let file = release.folder().join(key);
+        std::fs::write(&file, text).expect("write");
+        args.push("--set-file".to_owned());
+        args.push(format!("conf.maas.tls.{key}={}", file.display()));
+    }
+    for switch in ["enabled", "create"] {
+        args.push("--set".to_owned());
+        args.push(format!("conf.maas.tls.{switch}=true"));
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    release.apply("upgrade", &args).expect("helm upgrade");
+    release.kube.ready(&release.pod("region"), None);
+    let target = format!("service/{}", release.object("region"));
+    let forward = eventually("a way to the region", || Forward::to(&release.kube, &target, 80));
+    let answer = eventually("a redirect", || {
+        e2e::http::request(forward.address(), "GET", "/MAAS/api/2.0/version/", &[]).ok()
+    });
+    assert_eq!(answer.status, 301, "{}", answer.text());
     helm_test(release);
 }
