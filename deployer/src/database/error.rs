@@ -186,6 +186,12 @@ impl DatabaseError {
         }
     }
 
+    /// Whether there is no session, for whatever reason: nothing is known of what is in there.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Gone { .. })
+    }
+
     /// Whether it may pass by itself.
     #[must_use]
     pub fn passes(&self) -> bool {

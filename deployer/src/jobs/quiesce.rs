@@ -32,7 +32,7 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     }
     let recorded = match recorded(context).await {
         Ok(recorded) => recorded,
-        Err(JobError::Database(error)) if error.passes() => {
+        Err(JobError::Database(error)) if error.is_outside() => {
             return without_database(&regions, &error, report).await;
         }
         Err(error) => return Err(error),
@@ -64,6 +64,14 @@ impl<'a> Regions<'a> {
         Ok(Self { cluster: context.cluster().await?, namespace, selector, statefulset })
     }
 
+    /// Those whose own containers have started. One that waits in its init containers is no
+    /// region yet, and will be none until the schema is its own.
+    async fn running(&self) -> Result<Vec<Pod>, JobError> {
+        let mut alive = self.alive().await?;
+        alive.retain(|pod| pod.phase != "Pending");
+        Ok(alive)
+    }
+
     async fn alive(&self) -> Result<Vec<Pod>, JobError> {
         let pods = self.cluster.pods_of(self.namespace, &self.selector, self.statefulset).await?;
         Ok(pods.into_iter().filter(Pod::is_alive).collect())
@@ -75,19 +83,20 @@ async fn recorded(context: &Context) -> Result<Option<Version>, JobError> {
     schema::recorded(&session).await
 }
 
-/// Nothing is known of the schema. Where no region runs there is nothing to
-/// stop, and the upgrade may be what brings the database back.
+/// Nothing is known of the schema: there is no way to the database, or no way in. Where no
+/// region runs there is nothing to stop, and the upgrade may be what mends that: it brings the
+/// right image, the right address, or the job that makes the role.
 async fn without_database(
     regions: &Regions<'_>,
     error: &DatabaseError,
     mut report: Report,
 ) -> Result<Report, JobError> {
-    let alive = regions.alive().await?;
-    if alive.is_empty() {
+    let running = regions.running().await?;
+    if running.is_empty() {
         report.noted(format!("the database cannot be reached, and no region runs ({error})"));
         return Ok(report);
     }
-    let pods: Vec<String> = alive.iter().map(Pod::shown).collect();
+    let pods: Vec<String> = running.iter().map(Pod::shown).collect();
     Err(JobError::refused(
         format!(
             "the database cannot be reached ({}), so the version of its schema is not known, and regions run: {}",

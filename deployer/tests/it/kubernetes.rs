@@ -275,6 +275,20 @@ fn without_the_database_it_goes_on_only_where_no_region_runs() {
     world.job(&["quiesce"]).run().expect(0);
 }
 
+/// Or nothing could mend a first install that never got as far as a database.
+#[test]
+fn a_region_that_still_waits_holds_up_no_upgrade() {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!("quiesce_never");
+    world.public("secrets/db-user/DATABASE_USERNAME", "quiesce_never");
+    let cluster = with_region(&mut world);
+    let mut pod = cluster.get("pods/maas-region-0").expect("pod");
+    pod["status"]["phase"] = json!("Pending");
+    cluster.put("pods/maas-region-0", pod);
+    world.job(&["quiesce"]).run().expect(0).unchanged();
+    assert_eq!(cluster.get("statefulsets/maas-region").unwrap()["spec"]["replicas"], 1);
+}
+
 #[test]
 fn a_release_that_is_not_there_yet_has_nothing_to_stop() {
     let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
