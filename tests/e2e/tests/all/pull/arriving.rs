@@ -137,7 +137,9 @@ fn what_needs_no_bytes_asks_upstream_nothing() {
     // A tag that is not known yet matches nothing: the whole file.
     let etag = digest(&world);
     let known = format!("If-None-Match: \"{etag}\"");
-    assert!(serving.request("GET", URL, &[&known]).body == bytes);
+    let whole = serving.request("GET", URL, &[&known]);
+    assert_eq!((whole.status, whole.body.len()), (200, bytes.len()), "{}", whole.text());
+    assert!(whole.body == bytes);
     assert_eq!(serving.request("GET", URL, &[&known]).status, 304);
     serving.stop();
 }
