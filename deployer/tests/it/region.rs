@@ -3,7 +3,7 @@
 use fixtures::{Certificate, Postgres};
 use serde_json::json;
 
-use crate::support::{Maas, World};
+use crate::support::{Maas, World, eventually};
 
 fn world(name: &str) -> World {
     let server = Postgres::shared().expect("PostgreSQL");
@@ -85,9 +85,12 @@ fn an_administrator_that_cannot_be_is_refused() {
 #[test]
 fn createadmin_that_asks_for_ever_is_bounded_by_the_signal() {
     let world = world("admin_endless");
-    world.program("maas-region", "while :; do echo 'Password: EOFError' >&2; done");
+    let begun = world.path("begun");
+    let script =
+        format!(": >'{}'; while :; do echo 'Password: EOFError' >&2; done", begun.display());
+    world.program("maas-region", &script);
     let running = world.job(&["create-admin"]).spawn();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    eventually("maas-region to be asked", || begun.exists());
     running.signal(rustix::process::Signal::TERM);
     running.wait().expect(143);
 }
