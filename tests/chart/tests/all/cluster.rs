@@ -27,10 +27,13 @@ fn definition((group, kind, plural): &(&str, &str, &str)) -> String {
     )
 }
 
+fn kubectl() -> Command {
+    Command::new(std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into()))
+}
+
 /// `kubectl apply` of a text; what it printed when it failed.
 fn apply(text: &str, arguments: &[&str]) -> Result<String, String> {
-    let kubectl = std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
-    let mut child = Command::new(kubectl)
+    let mut child = kubectl()
         .args(["apply", "--server-side", "--validate=strict", "--request-timeout=60s"])
         .args(arguments)
         .args(["--filename", "-"])
@@ -50,6 +53,25 @@ fn apply(text: &str, arguments: &[&str]) -> Result<String, String> {
     Err(errors)
 }
 
+/// Namespaces that are removed with this: what comes after finds nothing in them.
+struct Namespaces(&'static [&'static str]);
+
+impl Namespaces {
+    fn make(names: &'static [&'static str]) -> Self {
+        for name in names {
+            let object = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n");
+            apply(&object, &[]).unwrap();
+        }
+        Self(names)
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        let _ = kubectl().args(["delete", "namespace", "--wait=false"]).args(self.0).output();
+    }
+}
+
 #[test]
 #[ignore = "needs a cluster: KUBECONFIG and KUBECTL"]
 fn a_real_api_server_takes_every_object() {
@@ -58,10 +80,7 @@ fn a_real_api_server_takes_every_object() {
     for kind in &KINDS {
         apply(&definition(kind), &[]).unwrap();
     }
-    for namespace in ["maas", "ucp"] {
-        let object = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
-        apply(&object, &[]).unwrap();
-    }
+    let _namespaces = Namespaces::make(&["maas", "ucp"]);
     // The kinds are served a moment after they are made.
     let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let probe = helm.text(&[&files::named("tls-cert-manager"), &files::named("service-monitor")]);
