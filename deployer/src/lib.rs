@@ -12,6 +12,7 @@
 //! | [`maas`] | the client of MAAS's REST API |
 //! | [`region_command`] | runs `maas-region` and other programs of the images |
 //! | [`database`] | PostgreSQL, with TLS as libpq means it |
+//! | [`manifest`] | what a chart renders to |
 //! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods |
 //! | [`jobs`] | a file a job |
 //! | [`cli`] | verbs, output, exit codes |
@@ -22,6 +23,7 @@ pub mod database;
 pub mod jobs;
 pub mod keyring;
 pub mod maas;
+pub mod manifest;
 pub mod region_command;
 pub mod secret;
 pub mod settings;
