@@ -24,6 +24,10 @@
 metadata:
   labels:
     {{- include "maas.selector" (dict "root" $root "component" $job.name) | nindent 4 }}
+  {{- if and (eq $job.name "db-init") $values.secrets.maas_db.revision }}
+  annotations:
+    maas-chart/database-login: {{ $values.secrets.maas_db.revision | quote }}
+  {{- end }}
 spec:
   restartPolicy: Never
   serviceAccountName: {{ include "maas.fullname" $root }}-{{ $job.account }}

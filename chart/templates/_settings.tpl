@@ -62,6 +62,11 @@
   | toJson -}}
 {{- end -}}
 
+{{/* What only the hook of an upgrade is told: no other job runs anew for it. */}}
+{{- define "maas.settings.upgrade" -}}
+{{- dict "region_image" (include "maas.image" (dict "root" . "image" .Values.images.tags.maas_region)) | toJson -}}
+{{- end -}}
+
 {{/* An authority is at hand but where the chart makes the Secret of a
      certificate without one. */}}
 {{- define "maas.settings.tls" -}}

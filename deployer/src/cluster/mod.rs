@@ -4,6 +4,7 @@
 //! itself is tried again a few times.
 
 mod error;
+mod image;
 mod secrets;
 mod workloads;
 
@@ -13,6 +14,7 @@ use kube::{Client, Config};
 use tracing::warn;
 
 pub use error::ClusterError;
+pub use image::Image;
 pub use secrets::{Made, SecretData};
 pub use workloads::{JobState, Pod, Scale};
 

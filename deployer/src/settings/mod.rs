@@ -29,6 +29,7 @@ pub struct Settings {
     images: Option<Images>,
     config: Option<BTreeMap<String, ConfigValue>>,
     rack: Option<Rack>,
+    upgrade: Option<Upgrade>,
 }
 
 /// A section that a job needs and was not given.
@@ -53,7 +54,8 @@ macro_rules! sections {
 }
 sections!(
     release: Release, secrets: Secrets, database: Database, region: Region, mirror: Mirror,
-    boot_source: BootSource, images: Images, config: BTreeMap<String, ConfigValue>, rack: Rack
+    boot_source: BootSource, images: Images, config: BTreeMap<String, ConfigValue>, rack: Rack,
+    upgrade: Upgrade
 );
 
 impl Settings {
@@ -233,6 +235,14 @@ impl Region {
     pub fn maas_url(&self) -> &str {
         if self.maas_url.is_empty() { &self.url } else { &self.maas_url }
     }
+}
+
+/// What an upgrade brings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrade {
+    /// The region's image, as its pods will name it.
+    pub region_image: String,
 }
 
 /// TLS of MAAS's API.

@@ -10,6 +10,7 @@
 mod cluster;
 mod effects;
 mod faults;
+mod hooks;
 mod invariants;
 mod notes;
 mod schema;

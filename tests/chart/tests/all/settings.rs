@@ -10,7 +10,7 @@ const SECTIONS: [(&str, &[&str]); 13] = [
     ("region", &["database", "region", "tls"]),
     ("rack", &["region", "tls"]),
     ("secrets", &["release", "secrets"]),
-    ("quiesce", &["database", "region", "release"]),
+    ("quiesce", &["database", "region", "release", "upgrade"]),
     ("db-init", &["database"]),
     ("db-sync", &["database", "region"]),
     ("seed-secret", &["database", "release", "secrets"]),
@@ -31,6 +31,7 @@ fn keys() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("region", vec!["url", "maas_url", "statefulset", "workers"]),
         ("tls", vec!["enabled", "insecure", "ca", "port"]),
         ("mirror", vec!["url"]),
+        ("upgrade", vec!["region_image"]),
         ("boot_source", vec!["url", "keyring", "keyring_filename"]),
         (
             "images",

@@ -114,6 +114,7 @@ const UNRELATED: [(&str, &[&str]); 3] = [
             "conf.cache.every=1h",
             "endpoints.maas_region.auth.admin.password=x",
             "endpoints.maas_db.auth.user.password=x",
+            "endpoints.maas_db.auth.admin.password=x",
             "endpoints.maas_region.port.region_api.nodeport=30000",
             "images.tags.maas_rack=other:1",
             "images.tags.maas_cache=other:1",
@@ -142,6 +143,7 @@ const UNRELATED: [(&str, &[&str]); 3] = [
             "images.tags.maas_region=other:1",
             "images.tags.maas_cache=other:1",
             "jobs.rerun=x",
+            "secrets.maas_db.revision=x",
             "pod.replicas.rack=2",
             "storage.mirror.pvc.enabled=false",
         ],
@@ -154,7 +156,10 @@ const UNRELATED: [(&str, &[&str]); 3] = [
             "images.tags.maas_region=other:1",
             "images.tags.maas_deployer=other:1",
             "jobs.rerun=x",
+            "secrets.maas_db.revision=x",
             "endpoints.maas_db.auth.user.username=other",
+            // The server has made its administrator: another has to be made in it, by hand.
+            "endpoints.maas_db.auth.admin.username=other",
         ],
     ),
 ];
@@ -180,6 +185,7 @@ fn pods_restart_for_what_they_use() {
     let changes = [
         ("maas-region", "images.tags.maas_region=other:1"),
         ("maas-region", "conf.maas.workers=2"),
+        ("maas-region", "secrets.maas_db.revision=x"),
         ("maas-region", "conf.bind.append=x"),
         ("maas-region", "conf.drydock.bootaction_url=http://x.example"),
         ("maas-region", "conf.cache.keyring.data=bm90IGEga2V5"),
@@ -210,6 +216,34 @@ fn pods_restart_for_what_they_use() {
         let (one, two) = (render(one), render(two));
         assert_ne!(one.pod_of(set).json, two.pod_of(set).json, "{set}");
     }
+}
+
+/// A password is in no name, so that another one is told of by a text of the operator's: numbers,
+/// as `--set` makes of digits, too.
+#[test]
+fn another_login_of_the_database_is_set_and_taken_up_by_one_upgrade() {
+    let Some(helm) = Helm::find() else { return };
+    let base = files::named("passwords");
+    let render = |settings: &[&str]| helm.clone().set(settings).objects(&[&base]);
+    let new = "endpoints.maas_db.auth.user.password=new";
+    let (before, after) = (render(&[]), render(&[new, "secrets.maas_db.revision=2"]));
+    let names = |objects: &Objects| -> Vec<String> {
+        jobs(objects).map(|job| job.name().to_owned()).collect()
+    };
+    let (names, told) = (names(&before), names(&after));
+    let new: Vec<_> = told.iter().filter(|name| !names.contains(name)).collect();
+    assert_eq!(new, [after.job("db-init").name()], "no other job has anything to do");
+    let region = after.one("StatefulSet", "maas-region");
+    let mark = "/spec/template/metadata/annotations/maas-chart~1database-login";
+    assert_eq!((region.at(mark), after.job("db-init").at(mark)), (&"2".into(), &"2".into()));
+    for set in before.kind("StatefulSet").filter(|set| set.name() != region.name()) {
+        assert_eq!(set, after.one("StatefulSet", set.name()), "{}", set.id());
+    }
+    assert_eq!(render(&["secrets.maas_db.revision="]).0, before.0, "nothing restarts for nothing");
+    // The region starts with the login that it has just waited for.
+    let inits = after.pod_of("maas-region").inits();
+    let at = |name: &str| inits.iter().position(|init| *init == name).unwrap();
+    assert!(at("wait-schema") < at("region-conf"), "{inits:?}");
 }
 
 #[test]

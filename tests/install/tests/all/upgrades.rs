@@ -5,7 +5,7 @@ use install_tests::{Objects, Release, eventually};
 use crate::installed::{complete_images, maas};
 
 /// The pods of the three controllers, with their UIDs and how often their containers started.
-fn pods(release: &Release) -> Objects {
+pub(crate) fn pods(release: &Release) -> Objects {
     let mut pods = Objects::new();
     for component in ["region", "rack", "postgresql"] {
         pods.extend(release.kube.uids("pods", &release.selector(Some(component))));
@@ -121,6 +121,50 @@ pub(crate) fn older(release: &Release) {
     assert!(log.contains("3.7.3") && log.contains("3.6.4"), "{log}");
     assert_eq!(pods(release), before);
     apply_version(release, "3.7.3").expect("the next upgrade");
+    assert_eq!(pods(release), before);
+    let maas = maas(release);
+    eventually("MAAS's answer", || maas.get("version/"));
+}
+
+/// The revisions that Helm keeps, oldest first: number, and the region's image.
+fn history(release: &Release) -> Vec<(String, String)> {
+    let json = |text: String| -> serde_json::Value { serde_json::from_str(&text).expect("JSON") };
+    let history = release.helm(&["history", &release.name, "--output", "json"]);
+    let history = json(history.expect("helm history"));
+    let revision = |one: &serde_json::Value| {
+        let number = one["revision"].to_string();
+        let values = ["get", "values", &release.name, "--revision", &number, "--output", "json"];
+        let values = json(release.helm(&values).expect("helm get values"));
+        let image = values["images"]["tags"]["maas_region"].as_str().expect("an image").to_owned();
+        (number, image)
+    };
+    history.as_array().expect("revisions").iter().map(revision).collect()
+}
+
+/// `helm rollback` runs the hook of the revision that it goes back to.
+pub(crate) fn rollback(release: &Release) {
+    let before = pods(release);
+    let history = history(release);
+    let to = |number: &str| {
+        let wait = ["--wait", "--wait-for-jobs", "--timeout", "5m"];
+        release.helm(&[&["rollback", &release.name, number], &wait[..]].concat())
+    };
+    let (older, _) =
+        history.iter().rfind(|(_, image)| image.contains("3.6.4")).expect("a revision of 3.6.4");
+    let refused = to(older);
+    assert!(!refused.success, "{}", refused.stdout);
+    let quiesce = release.object("quiesce");
+    let log = release.kube.logs(&quiesce);
+    assert!(log.contains("the database was used by MAAS 3.7.3"), "{log}");
+    let ended =
+        ["--output", "jsonpath={.items[*].status.containerStatuses[*].state.terminated.exitCode}"];
+    let pod = format!("job-name={quiesce}");
+    assert_eq!(release.kube.ok(&[&["get", "pods", "--selector", &pod], &ended[..]].concat()), "5");
+    assert_eq!(pods(release), before);
+    // Where the schema stays, so do all pods.
+    let (newest, image) = history.last().expect("a revision");
+    assert!(image.contains("3.7.3"), "{history:?}");
+    to(newest).expect("helm rollback");
     assert_eq!(pods(release), before);
     let maas = maas(release);
     eventually("MAAS's answer", || maas.get("version/"));
