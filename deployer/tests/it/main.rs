@@ -16,3 +16,4 @@ mod messages;
 mod real_cluster;
 mod region;
 mod support;
+mod tls;

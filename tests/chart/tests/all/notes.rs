@@ -11,6 +11,8 @@ fn notes_say_what_to_do_next() {
         "cache-air-gap",
         "passwords",
         "old-chart",
+        "tls",
+        "tls-acme",
         "tls-own-secret",
         "rack-only",
     ] {

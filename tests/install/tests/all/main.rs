@@ -49,6 +49,7 @@ const LIFE: &[Step] = &[
     ("an_older_maas_is_refused", upgrades::older),
     ("uninstall_and_install_again", restarts::again),
     ("an_upgrade_to_tls", restarts::tls),
+    ("an_upgrade_back_to_plain_http", restarts::tls_off),
 ];
 
 fn main() -> ExitCode {
