@@ -118,14 +118,6 @@ fn wait(context: &Context, what: impl Into<String>) -> Wait {
     Wait::new(what, context.limit(LIMIT))
 }
 
-/// `kubectl logs` of the newest Job of a kind.
-fn job_logs(context: &Context, job: &str) -> String {
-    let (namespace, release) = context.release().unwrap_or(("NAMESPACE", "RELEASE"));
-    format!(
-        "kubectl logs -n {namespace} -l app.kubernetes.io/instance={release},app.kubernetes.io/component={job} --tail=50"
-    )
-}
-
 /// The login is read anew at each look: a Secret that is corrected reaches a running pod too.
 async fn database(
     context: &Context,
@@ -135,7 +127,7 @@ async fn database(
     let server = context.server()?;
     let what = format!("database '{name}' on {} as '{}'", server.name(), login()?.username);
     wait(context, what)
-        .next(job_logs(context, "db-init"))
+        .next(context.job_logs("db-init"))
         .until(async || match server.connect(&login()?, name).await {
             Ok(_) => Ok(State::Ready(())),
             Err(error) => not_yet(error),
@@ -180,7 +172,7 @@ async fn in_database(
 async fn schema_of_this_image(context: &Context) -> Result<(), JobError> {
     let image = region_image::version().await?;
     let wait = wait(context, format!("the schema of MAAS {image}"));
-    in_database(context, wait.next(job_logs(context, "db-sync")), async |session| {
+    in_database(context, wait.next(context.job_logs("db-sync")), async |session| {
         let recorded = schema::recorded(session).await?;
         schema::check(recorded, image)?;
         Ok(schema_state(recorded, image))
@@ -198,7 +190,7 @@ fn schema_state(recorded: Option<Version>, image: Version) -> State<()> {
 
 async fn shared_secret(context: &Context) -> Result<(), JobError> {
     let wait = wait(context, "the shared secret in the database");
-    in_database(context, wait.next(job_logs(context, "seed-secret")), async |session| {
+    in_database(context, wait.next(context.job_logs("seed-secret")), async |session| {
         Ok(if seed_secret::is_there(session).await? {
             State::Ready(())
         } else {

@@ -17,3 +17,4 @@ mod quiesce;
 mod real_cluster;
 mod region;
 mod support;
+mod tls;

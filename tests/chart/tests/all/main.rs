@@ -18,4 +18,5 @@ mod secrets;
 mod settings;
 mod syslog;
 mod templates;
+mod tls;
 mod upgrades;

@@ -13,6 +13,8 @@ fn notes_say_what_to_do_next() {
         "keyring-air-gap",
         "passwords",
         "old-chart",
+        "tls",
+        "tls-acme",
         "tls-own-secret",
         "rack-only",
     ] {

@@ -109,6 +109,7 @@ const UNRELATED: [(&str, &[&str]); 3] = [
             "conf.maas.ntp.ntp_servers={a.example}",
             "conf.maas.ntp.disable_ntpd_rack=true",
             "conf.maas.credentials.secret.name=other",
+            "conf.maas.tls.server_name=maas.example.org",
             "conf.nginx.worker_processes=3",
             "conf.syslog.logfile=other",
             "conf.cache.every=1h",

@@ -55,6 +55,7 @@ const LIFE: Steps<Release> = &[
     ("a_rollback_to_an_older_maas_is_refused", upgrades::rollback),
     ("uninstall_and_install_again", restarts::again),
     ("an_upgrade_to_tls", restarts::tls),
+    ("an_upgrade_back_to_plain_http", restarts::tls_off),
 ];
 
 /// After it, in this order.
