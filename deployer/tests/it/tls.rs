@@ -60,6 +60,21 @@ fn tls_is_enabled_once_and_then_used() {
 }
 
 #[test]
+fn a_renewed_certificate_is_given_to_maas() {
+    let mut world = world("tls_renewed");
+    mount(&mut world, &Certificate::generate().unwrap());
+    want_tls(&mut world);
+    let _maas = Maas::with_key(&mut world, &[]);
+    world.job(&["enable-tls"]).run().expect(0).changed("gave MAAS the certificate");
+    // Of another authority, so that what is served now is the new one for sure.
+    mount(&mut world, &Certificate::generate().unwrap());
+    world.job(&["enable-tls"]).run().expect(0).changed("gave MAAS the certificate");
+    world.settings["config"] = json!({"enable_analytics": false});
+    world.job(&["configure"]).run().expect(0);
+    world.job(&["enable-tls"]).run().expect(0).unchanged();
+}
+
+#[test]
 fn a_key_of_another_certificate_is_refused() {
     let mut world = world("tls_pair");
     let (one, two) = (Certificate::generate().unwrap(), Certificate::generate().unwrap());

@@ -6,7 +6,7 @@ use chart_tests::{files, settings};
 use serde_json::{Value, json};
 
 /// The sections of a container's settings, by component.
-const SECTIONS: [(&str, &[&str]); 14] = [
+const SECTIONS: [(&str, &[&str]); 15] = [
     ("region", &["database", "region"]),
     ("rack", &["region", "tls"]),
     ("secrets", &["release", "secrets"]),
@@ -17,6 +17,7 @@ const SECTIONS: [(&str, &[&str]); 14] = [
     ("create-admin", &["database", "region"]),
     ("enable-tls", &["database", "region", "tls"]),
     ("disable-tls", &["database", "region"]),
+    ("renew-tls", &["database", "region", "tls"]),
     ("configure", &["boot_source", "config", "images", "mirror", "region", "tls"]),
     ("export-api-key", &["region", "release", "secrets", "tls"]),
     ("import-images", &["images", "mirror", "region", "release", "tls"]),

@@ -1,6 +1,6 @@
 //! TLS of MAAS's API: which jobs there are, what they are told, what certificates are made.
 
-use chart_tests::{Helm, Objects, files, settings};
+use chart_tests::{Helm, Object, Objects, files, settings};
 use serde_json::{Value, json};
 
 fn render(helm: &Helm, file: &str, set: &[&str]) -> Objects {
@@ -24,6 +24,7 @@ fn one_job_switches_tls_on_or_off() {
         assert_eq!(jobs(&render(&helm, file, &[])), wanted, "{file}");
         let without = render(&helm, file, &["manifests.job_tls=false"]);
         assert_eq!(jobs(&without), (false, false), "{file}");
+        assert_eq!(without.kind("CronJob").count(), 0, "{file}");
     }
     // It waits for what it reads, and for no API that waits for it.
     let off = render(&helm, "defaults", &[]);
@@ -125,4 +126,47 @@ fn certificates_have_every_name_once() {
     assert_eq!(public, (vec!["maas.example.org".to_owned()], Value::Null));
     let two = names(&helm, "tls-acme", &["conf.maas.tls.server_name=api.example.org"]);
     assert_eq!(two.0, ["api.example.org", "maas.example.org"]);
+}
+
+fn cron(objects: &Objects) -> Option<&Object> {
+    objects.kind("CronJob").next()
+}
+
+#[test]
+fn a_renewed_certificate_is_looked_for_where_the_chart_does_not_know_it() {
+    let Some(helm) = Helm::find() else { return };
+    for (file, schedule) in [
+        ("tls-own-secret", "17 3 * * *"),
+        ("tls-cert-manager", "17 3 * * *"),
+        ("tls-acme", "@daily"),
+    ] {
+        let objects = render(&helm, file, &[]);
+        let renew = cron(&objects).unwrap_or_else(|| panic!("{file}"));
+        assert_eq!(renew.name(), "maas-renew-tls");
+        assert_eq!(renew.at("/spec/schedule"), schedule);
+        assert_eq!(renew.at("/spec/concurrencyPolicy"), "Forbid");
+        // The same work as the job's, of a pod that selectors tell from it.
+        let (pod, job) = (renew.pod().unwrap(), objects.job("enable-tls").pod().unwrap());
+        assert_eq!(pod.argv("renew-tls"), job.argv("enable-tls"));
+        assert_eq!(pod.spec("volumes"), job.spec("volumes"), "{file}");
+        assert_eq!(pod.spec("initContainers"), job.spec("initContainers"), "{file}");
+        let never = render(&helm, file, &["conf.maas.tls.renew="]);
+        assert!(cron(&never).is_none(), "{file}");
+        let off = render(&helm, file, &["conf.maas.tls.enabled=false"]);
+        assert!(cron(&off).is_none(), "{file}");
+    }
+    // Texts of the values are given by the upgrade that changes them, and only by that.
+    let name = |set: &[&str]| {
+        let objects = render(&helm, "tls", set);
+        assert!(cron(&objects).is_none());
+        objects.job("enable-tls").name().to_owned()
+    };
+    let before = name(&[]);
+    assert_ne!(name(&["conf.maas.tls.cert=another"]), before);
+    assert_ne!(name(&["conf.maas.tls.ca=another"]), before);
+    assert_eq!(name(&["conf.maas.tls.key=another"]), before, "no name is made of a secret");
+    for wrong in ["daily", "* * * *", "@never", "1 2 3 4 5 6"] {
+        let helm = helm.clone().set(&[&format!("conf.maas.tls.renew={wrong}")]);
+        assert!(helm.refusal(&[]).contains("renew"), "{wrong}");
+    }
 }
