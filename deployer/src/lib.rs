@@ -13,10 +13,13 @@
 //! | [`region_command`] | runs `maas-region` and other programs of the images |
 //! | [`database`] | PostgreSQL, with TLS as libpq means it |
 //! | [`manifest`] | what a chart renders to |
-//! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods |
+//! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods; objects of any kind |
+//! | [`release`] | releases as Helm records them |
+//! | [`apply`] | has a cluster hold what was rendered, and waits for it |
 //! | [`jobs`] | a file a job |
 //! | [`cli`] | verbs, output, exit codes |
 
+pub mod apply;
 pub mod cli;
 pub mod cluster;
 pub mod database;
@@ -25,6 +28,7 @@ pub mod keyring;
 pub mod maas;
 pub mod manifest;
 pub mod region_command;
+pub mod release;
 pub mod secret;
 pub mod settings;
 pub mod version;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::release::{HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs};
 use crate::jobs::wait_for::Target;
 
 /// Installs MAAS on Kubernetes; in the cluster, runs the jobs of the chart.
@@ -13,7 +14,7 @@ use crate::jobs::wait_for::Target;
     name = "maas-deployer",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 error, 5 refused before starting, 64 usage, 130 and 143 \
+    after_help = "Exit codes: 0 done, 1 error, 5 refused before starting, 6 locked, 64 usage, 130 and 143 \
         interrupted."
 )]
 pub(super) struct Cli {
@@ -65,6 +66,16 @@ pub(super) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Install a release, and wait until it works
+    Install(InstallArgs),
+    /// Upgrade a release, and wait until it works; where nothing changed, nothing is written
+    Upgrade(UpgradeArgs),
+    /// Go back to an earlier revision of a release
+    Rollback(RollbackArgs),
+    /// Delete a release; volumes and their Secrets stay
+    Uninstall(UninstallArgs),
+    /// List the revisions of a release
+    History(HistoryArgs),
     /// Run a job of the chart, in the cluster
     Job(JobArgs),
 }
@@ -156,7 +167,7 @@ pub(super) enum ProbeSubject {
 }
 
 /// `90s`, `15m`, `2h`, `1h30m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is no duration such as 90s, 15m or 2h");
     let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     let duration = span.try_into().map_err(|_| wrong())?;
@@ -196,7 +207,7 @@ mod tests {
             "schema",
         ])
         .unwrap();
-        let Verb::Job(args) = cli.verb;
+        let Verb::Job(args) = cli.verb else { panic!("{:?}", cli.verb) };
         assert_eq!(args.timeout, Some(Duration::from_secs(900)));
         let Job::Wait { targets } = args.job else { panic!("{:?}", args.job) };
         assert_eq!(targets, [Target::Database, Target::Schema]);

@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::hints;
 use super::output::Output;
+use super::release;
+use crate::apply::ApplyError;
 use crate::jobs::JobError;
 use crate::settings::LoadError;
 
@@ -15,6 +17,7 @@ pub(super) enum Exit {
     Done = 0,
     Error = 1,
     Refused = 5,
+    Locked = 6,
     Usage = 64,
     Interrupted = 130,
     Terminated = 143,
@@ -68,6 +71,26 @@ impl Failure {
             failure.details.clone_from(details);
         }
         failure
+    }
+
+    /// A release cannot be changed.
+    pub(super) fn apply(doing: impl Into<String>, error: &ApplyError) -> Self {
+        Self {
+            exit: release::exit(error),
+            details: release::details(error),
+            hint: Some(release::hint(error)),
+            ..Self::new(doing, error)
+        }
+    }
+
+    /// Refused before anything was changed.
+    pub(super) fn refused(doing: &str, reason: &str, hint: &str) -> Self {
+        Self { exit: Exit::Refused, hint: Some(hint.to_owned()), ..Self::message(doing, reason) }
+    }
+
+    /// An argument that cannot be followed.
+    pub(super) fn wrong_use(doing: &str, reason: impl Into<String>, hint: &str) -> Self {
+        Self { exit: Exit::Usage, hint: Some(hint.to_owned()), ..Self::message(doing, reason) }
     }
 
     /// Prints on stderr for people, and with `-o json` on stdout for programs.

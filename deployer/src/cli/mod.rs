@@ -10,6 +10,7 @@ mod hints;
 mod job;
 mod logging;
 mod output;
+mod release;
 
 use std::ffi::OsString;
 
@@ -35,6 +36,11 @@ pub fn run(args: Vec<OsString>) -> u8 {
     logging::start(&cli);
     let output = Output::new(&cli.global);
     let ended = match &cli.verb {
+        Verb::Install(args) => release::install(args, &output),
+        Verb::Upgrade(args) => release::upgrade(args, &output),
+        Verb::Rollback(args) => release::rollback(args, &output),
+        Verb::Uninstall(args) => release::uninstall(args, &output),
+        Verb::History(args) => release::history(args, &output),
         Verb::Job(args) => job::run(args, &output),
     };
     match ended {
