@@ -17,7 +17,7 @@ use crate::cluster::{Applying, Cluster, ClusterError, Place};
 use crate::manifest::Document;
 
 /// How many objects are looked at or written at once.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 /// What is done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Action {
     Create,
     /// It is changed.
     Update,
-    /// It is deleted and made anew: a Job that has failed.
+    /// It is deleted and made anew: a Job that has failed, or is to be another.
     Replace,
     /// It is deleted.
     Delete,
@@ -160,10 +160,18 @@ impl Planning<'_> {
         // What Helm set and a dry run would leave is not seen by it: the fields
         // are taken over first. Where the manifest says what it said, there are none.
         let is_as_before = old == Some(&target.object);
-        if is_helms(&live) && !is_as_before {
+        if is_helms(&live) && !is_as_before && target.kind != "Job" {
             return Ok(Some(Action::Update));
         }
-        let result = self.fairly(target, true).await?;
+        let result = match self.fairly(target, true).await {
+            // A Job's template cannot be changed: another Job takes its place.
+            Err(ApplyError::Cluster(error))
+                if target.kind == "Job" && error.code() == Some(422) =>
+            {
+                return Ok(Some(Action::Replace));
+            }
+            result => result?,
+        };
         Ok((!is_same(&live, &result)).then_some(Action::Update))
     }
 

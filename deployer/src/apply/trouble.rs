@@ -173,11 +173,19 @@ async fn events(cluster: &Cluster, namespace: &str, pod: &str) -> Vec<String> {
     let text = |event: &Value, key: &str| {
         event.get(key).and_then(Value::as_str).unwrap_or_default().trim().to_owned()
     };
+    // Of old attempts, and of mounts and probes that came good, nothing is told.
+    let noise = ["Unhealthy", "FailedMount", "BackOff"];
     events.retain(|event| text(event, "type") == "Warning");
+    if events.iter().any(|event| !noise.contains(&text(event, "reason").as_str())) {
+        events.retain(|event| !noise.contains(&text(event, "reason").as_str()));
+    }
     events.sort_by_key(|event| text(event, "lastTimestamp"));
     let mut shown: Vec<String> = events
         .iter()
-        .map(|event| format!("event: {}: {}", text(event, "reason"), text(event, "message")))
+        .map(|event| {
+            let message: String = text(event, "message").chars().take(400).collect();
+            format!("event: {}: {message}", text(event, "reason"))
+        })
         .collect();
     shown.dedup();
     let surplus = shown.len().saturating_sub(5);

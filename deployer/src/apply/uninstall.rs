@@ -14,6 +14,7 @@ use super::progress::{News, Progress};
 use super::target::{Kinds, Owner, is_kept, is_of};
 use super::watch::wait_gone;
 use crate::cluster::{Cluster, MANAGED_BY, Place};
+use crate::manifest::Document;
 use crate::release::{Event, Key, Stamp, Status, Store, Stored};
 
 /// The label that says which release a Secret or a volume belongs to.
@@ -62,6 +63,8 @@ pub struct Uninstall<'a> {
     volumes: Vec<Place>,
     secrets: Vec<Place>,
     kept: Vec<Place>,
+    /// Where jobs were told to write MAAS's API key.
+    keys_made: Vec<Place>,
 }
 
 impl<'a> Uninstall<'a> {
@@ -92,6 +95,7 @@ impl<'a> Uninstall<'a> {
             volumes: Vec::new(),
             secrets: Vec::new(),
             kept: Vec::new(),
+            keys_made: Vec::new(),
         };
         let spaces = looked.objects().await?;
         looked.left_by_jobs(&spaces).await?;
@@ -124,6 +128,7 @@ impl<'a> Uninstall<'a> {
         for key in self.keys.clone().iter().rev() {
             let Some(stored) = self.store.get(key.revision).await? else { continue };
             for document in documents(&stored.release.manifest)? {
+                self.note_api_key(&document);
                 let Some((place, space)) = kinds.place(&document, &self.owner).await? else {
                     continue;
                 };
@@ -144,6 +149,22 @@ impl<'a> Uninstall<'a> {
         // What runs ends first, as it may need the rest until then.
         self.delete.sort_by_key(|(kind, _)| !runs(kind));
         Ok(spaces)
+    }
+
+    /// The Secret with MAAS's API key may be anywhere, and bears no release's name:
+    /// the job that writes it is told where.
+    fn note_api_key(&mut self, document: &Document) {
+        let told = document.object.pointer("/spec/template/spec/containers/0/env/0/value");
+        let settings = told.and_then(Value::as_str).filter(|_| document.kind() == "Job");
+        let settings: Option<Value> = settings.and_then(|text| serde_json::from_str(text).ok());
+        let key = settings.as_ref().and_then(|settings| settings.pointer("/secrets/api_key"));
+        let text = |name: &str| key.and_then(|key| key.get(name)).and_then(Value::as_str);
+        if let (Some(name), Some(space)) = (text("name"), text("namespace")) {
+            let place = Place::named("/api/v1", Some(space), "secrets", "Secret", name);
+            if !self.keys_made.contains(&place) {
+                self.keys_made.push(place);
+            }
+        }
     }
 
     /// Objects of hooks that failed, or that `helm test` left.
@@ -175,6 +196,15 @@ impl<'a> Uninstall<'a> {
                 self.volumes.extend(self.named(space, claims, &instance).await?);
             }
             self.secrets.extend(self.named(space, ("secrets", "Secret"), &made).await?);
+        }
+        for place in std::mem::take(&mut self.keys_made) {
+            // An account that may not look there cannot delete it either.
+            let found = self.cluster.object(&place).await.unwrap_or_default();
+            let is_ours =
+                found.is_some_and(|live| label(&live, MANAGED_BY.0) == Some(MANAGED_BY.1));
+            if is_ours && !self.secrets.contains(&place) {
+                self.secrets.push(place);
+            }
         }
         Ok(())
     }

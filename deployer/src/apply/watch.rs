@@ -145,7 +145,7 @@ pub(crate) async fn wait_ready(
         last_break: None,
         progress,
     };
-    let mut tick = tokio::time::interval(TICK);
+    let mut tick = tokio::time::interval_at(Instant::now() + TICK, TICK);
     loop {
         tokio::select! {
             seen = streams.next() => match seen {
@@ -298,7 +298,8 @@ fn event_seen(event: Event<KubeEvent>) -> Option<Seen> {
     let Event::Apply(event) = event else { return None };
     let about = event.involved_object.name.unwrap_or_default();
     let text = event.message.unwrap_or_default();
-    Some(Seen::Event(format!("{about}: {}: {}", event.reason.unwrap_or_default(), text.trim())))
+    let line: String = text.trim().lines().next().unwrap_or_default().chars().take(160).collect();
+    Some(Seen::Event(format!("{about}: {}: {line}", event.reason.unwrap_or_default())))
 }
 
 impl Watch<'_> {

@@ -70,7 +70,7 @@ impl ClusterError {
                 Self::Api {
                     doing,
                     code: status.code,
-                    message: status.message.clone(),
+                    message: brief(status),
                     reason: status.reason.clone(),
                     fields: fields.collect(),
                 }
@@ -102,6 +102,33 @@ impl ClusterError {
             Self::Api { code, .. } => *code == 429 || *code >= 500,
         }
     }
+}
+
+/// How long a message may be, in characters. Where a whole object is printed into
+/// one, as for a Job's template, nobody reads it.
+const LONG: usize = 700;
+
+/// What a refusal says, without objects that are printed into it.
+fn brief(status: &kube::core::Status) -> String {
+    if status.message.chars().count() <= LONG {
+        return status.message.clone();
+    }
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let parts: Vec<String> = causes
+        .map(|cause| {
+            let end = cause.message.rsplit(": ").next().unwrap_or_default();
+            format!("{}: {}", cause.field, cut(end))
+        })
+        .collect();
+    if parts.is_empty() { cut(&status.message) } else { parts.join("; ") }
+}
+
+fn cut(text: &str) -> String {
+    if text.chars().count() <= LONG {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(LONG).collect();
+    format!("{start}…")
 }
 
 /// What the system or the TLS library says; kube's own text repeats it.
