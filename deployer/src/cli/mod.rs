@@ -7,9 +7,13 @@
 mod args;
 mod failure;
 mod hints;
+mod images;
 mod job;
 mod logging;
 mod output;
+mod release_args;
+mod template;
+mod values;
 
 use std::ffi::OsString;
 
@@ -35,6 +39,9 @@ pub fn run(args: Vec<OsString>) -> u8 {
     logging::start(&cli);
     let output = Output::new(&cli.global);
     let ended = match &cli.verb {
+        Verb::Template(args) => template::run(args, &output),
+        Verb::Values(args) => values::run(args, &output),
+        Verb::Images(args) => images::run(args, &output),
         Verb::Job(args) => job::run(args, &output),
     };
     match ended {

@@ -15,4 +15,5 @@ mod life;
 mod messages;
 mod real_cluster;
 mod region;
+mod rendering;
 mod support;
