@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::documents::documents;
+use super::ended::{wait_ended, wait_gone};
 use super::error::ApplyError;
 use super::phase::Phase;
 use super::progress::{News, Progress};
 use super::target::{Kinds, Owner, Target};
 use super::trouble::Trouble;
-use super::watch::{wait_ended, wait_gone};
 use crate::cluster::Cluster;
 use crate::release::{DeletePolicy, Event, Hook, HookPhase, Store, Stored};
 

@@ -10,12 +10,16 @@
 //! | `hooks` | hooks, as Helm runs them |
 //! | `ready` | whether a workload is as it should be |
 //! | `trouble` | what cannot heal by itself, and what is known of it |
+//! | `streams` | watches, as one stream of what they see |
 //! | `watch` | waits for workloads by watching them |
+//! | `ended` | waits for one object: until it is gone, or a hook has ended |
+//! | `verb` | what is done with a release, in Helm's words |
 //! | `operation` | install, upgrade, rollback: record, hooks, objects, wait |
 //! | `uninstall` | the way back |
 //! | `progress` | what is told while it goes on |
 
 mod documents;
+mod ended;
 mod error;
 mod hooks;
 mod operation;
@@ -24,16 +28,19 @@ mod phase;
 mod plan;
 mod progress;
 mod ready;
+mod streams;
 mod target;
 mod trouble;
 mod uninstall;
+mod verb;
 mod watch;
 
 pub use documents::{ManifestError, documents};
 pub use error::{ApplyError, Conflict};
-pub use operation::{Done, Operation, Options, Verb};
+pub use operation::{Done, Operation, Options};
 pub use phase::Phase;
 pub use plan::{Action, Change, Plan};
 pub use progress::{News, Progress};
 pub use trouble::{Trouble, TroubleKind};
 pub use uninstall::{Kept, Uninstall, Uninstalled};
+pub use verb::Verb;

@@ -10,59 +10,11 @@ use super::hooks::Hooks;
 use super::plan::{Change, Plan, Planning};
 use super::progress::{News, Progress};
 use super::target::Owner;
+use super::verb::Verb;
 use super::watch::wait_ready;
 use crate::cluster::{Cluster, Place};
 use crate::manifest::Document;
-use crate::release::{Candidate, Event, Key, Release, Status, Store, StoreError, Stored};
-
-/// What is done with a release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// It is installed.
-    Install,
-    /// It is upgraded.
-    Upgrade,
-    /// It goes back to a revision.
-    Rollback(u32),
-}
-
-impl Verb {
-    fn events(self) -> (Event, Event) {
-        match self {
-            Self::Install => (Event::PreInstall, Event::PostInstall),
-            Self::Upgrade => (Event::PreUpgrade, Event::PostUpgrade),
-            Self::Rollback(_) => (Event::PreRollback, Event::PostRollback),
-        }
-    }
-
-    /// Helm's words for what goes on, and for what is done.
-    fn descriptions(self) -> (Status, String, String) {
-        match self {
-            Self::Install => (
-                Status::PendingInstall,
-                "Initial install underway".to_owned(),
-                "Install complete".to_owned(),
-            ),
-            Self::Upgrade => (
-                Status::PendingUpgrade,
-                "Preparing upgrade".to_owned(),
-                "Upgrade complete".to_owned(),
-            ),
-            Self::Rollback(to) => {
-                let text = format!("Rollback to {to}");
-                (Status::PendingRollback, text.clone(), text)
-            }
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Install => "Install",
-            Self::Upgrade => "Upgrade",
-            Self::Rollback(_) => "Rollback",
-        }
-    }
-}
+use crate::release::{Candidate, Key, Release, Status, Store, StoreError, Stored};
 
 /// How it is done.
 #[derive(Clone, Copy, Debug)]
@@ -188,13 +140,14 @@ impl<'a> Operation<'a> {
         self.run(Verb::Rollback(revision), &Candidate::of_release(&target.release), before).await
     }
 
-    /// Whether the release is there, whatever its state.
+    /// The newest revision, whatever its state; none where it is uninstalled.
     ///
     /// # Errors
     /// [`ApplyError`].
-    pub async fn is_there(&self) -> Result<bool, ApplyError> {
+    pub async fn last(&self) -> Result<Option<Release>, ApplyError> {
         let keys = self.store.keys().await?;
-        Ok(keys.last().is_some_and(|key| key.status != Status::Uninstalled))
+        let last = self.store.last(&keys).await?.map(|stored| stored.release);
+        Ok(last.filter(|last| last.info.status != Status::Uninstalled))
     }
 
     /// Marks the revision that this run was making as failed; says whether there

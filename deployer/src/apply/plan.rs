@@ -7,12 +7,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::ended::wait_gone;
 use super::error::ApplyError;
 use super::ownership::{conflicts, is_helms, is_taken, takeover};
 use super::phase::{Phase, runs};
 use super::progress::{News, Progress};
 use super::target::{Kinds, Owner, Target, is_kept, is_of, owner_of};
-use super::watch::wait_gone;
 use crate::cluster::{Applying, Cluster, ClusterError, Place};
 use crate::manifest::Document;
 

@@ -7,12 +7,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::documents::documents;
+use super::ended::wait_gone;
 use super::error::ApplyError;
 use super::hooks::{self, Hooks};
 use super::phase::runs;
 use super::progress::{News, Progress};
 use super::target::{Kinds, Owner, is_kept, is_of};
-use super::watch::wait_gone;
 use crate::cluster::{Cluster, MANAGED_BY, Place};
 use crate::manifest::Document;
 use crate::release::{Event, Key, Stamp, Status, Store, Stored};

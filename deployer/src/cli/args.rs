@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::release::{HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs};
+use super::release_args::{ReleaseArgs, ValuesArgs};
 use crate::jobs::wait_for::Target;
 
 /// Installs MAAS on Kubernetes; in the cluster, runs the jobs of the chart.
@@ -76,8 +77,53 @@ pub(super) enum Verb {
     Uninstall(UninstallArgs),
     /// List the revisions of a release
     History(HistoryArgs),
+    /// Print the manifests that an installation applies
+    Template(TemplateArgs),
+    /// Print the values, the chart's own and those given
+    Values(ShowValuesArgs),
+    /// List the container images of an installation
+    Images(ImagesArgs),
     /// Run a job of the chart, in the cluster
     Job(JobArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TemplateArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    /// Only what this template renders to, such as templates/region.yaml
+    #[arg(short = 's', long, value_name = "TEMPLATE")]
+    pub(super) show_only: Vec<String>,
+    #[command(flatten)]
+    pub(super) values: ValuesArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowValuesArgs {
+    /// Print each value on a line, with the file or option that set it; secrets are hidden
+    #[arg(long)]
+    pub(super) origin: bool,
+    #[command(flatten)]
+    pub(super) values: ValuesArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImagesArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    /// Form of the list: one a line, or as skopeo sync, Hauler or Zarf read it
+    #[arg(long, value_enum, default_value = "text", value_name = "FORM")]
+    pub(super) format: ImageFormat,
+    #[command(flatten)]
+    pub(super) values: ValuesArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ImageFormat {
+    Text,
+    Skopeo,
+    Hauler,
+    Zarf,
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,9 @@ use super::output::Output;
 use super::release;
 use crate::apply::ApplyError;
 use crate::jobs::JobError;
+use crate::render::RenderError;
 use crate::settings::LoadError;
+use crate::values::ValuesError;
 
 /// Exit codes; the same in all verbs, and as `maas-mirror`'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,36 @@ impl Failure {
             hint: Some(hints::load(error).to_owned()),
             ..Self::new("cannot use the settings", error)
         }
+    }
+
+    /// The values of the chart cannot be used.
+    pub(super) fn values(error: &ValuesError) -> Self {
+        let mut failure = Self::new("cannot use the values", error);
+        failure.exit = Exit::Usage;
+        failure.hint = Some(hints::values(error).to_owned());
+        if let ValuesError::Wrong(problems) = error {
+            failure.details = problems.iter().map(ToString::to_string).collect();
+        }
+        failure
+    }
+
+    /// The chart cannot be rendered with the values.
+    pub(super) fn render(error: &RenderError) -> Self {
+        let mut failure = Self::new("cannot render the chart", error);
+        failure.exit = Exit::Usage;
+        failure.hint = Some(hints::render(error).to_owned());
+        failure
+    }
+
+    /// An argument that cannot be followed.
+    pub(super) fn usage(doing: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, ..Self::message(doing, reason) }
+    }
+
+    /// What to do next.
+    pub(super) fn with_hint(mut self, hint: &str) -> Self {
+        self.hint = Some(hint.to_owned());
+        self
     }
 
     /// A job failed. `settings_from` says where its settings came from.

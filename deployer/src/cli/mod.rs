@@ -7,10 +7,14 @@
 mod args;
 mod failure;
 mod hints;
+mod images;
 mod job;
 mod logging;
 mod output;
 mod release;
+mod release_args;
+mod template;
+mod values;
 
 use std::ffi::OsString;
 
@@ -41,6 +45,9 @@ pub fn run(args: Vec<OsString>) -> u8 {
         Verb::Rollback(args) => release::rollback(args, &output),
         Verb::Uninstall(args) => release::uninstall(args, &output),
         Verb::History(args) => release::history(args, &output),
+        Verb::Template(args) => template::run(args, &output),
+        Verb::Values(args) => values::run(args, &output),
+        Verb::Images(args) => images::run(args, &output),
         Verb::Job(args) => job::run(args, &output),
     };
     match ended {

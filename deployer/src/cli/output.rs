@@ -40,6 +40,13 @@ impl Output {
         }
     }
 
+    /// The data, byte for byte; nothing with `-o json`.
+    pub(super) fn data(&self, text: &str) {
+        if !self.is_json() {
+            self.written(text);
+        }
+    }
+
     /// The data, for programs; nothing without `-o json`.
     pub(super) fn json<T: Serialize>(&self, value: &T) {
         if self.is_json()

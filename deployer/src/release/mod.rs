@@ -4,6 +4,7 @@
 //! in it is read and written here, field by field as Helm has it, so that either
 //! program goes on from what the other left. What is not known here survives.
 
+mod chart;
 mod codec;
 mod hook;
 mod stamp;
@@ -12,8 +13,9 @@ mod store;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::manifest::{Document, Rendered};
+use crate::manifest::Rendered;
 
+pub use chart::recorded as chart;
 pub use codec::{RecordError, decode, encode};
 pub use hook::{DeletePolicy, Event, Hook, HookPhase, LastRun};
 pub use stamp::Stamp;
@@ -171,13 +173,10 @@ impl Candidate {
     /// What a renderer made, with the chart and the user's values it was made of.
     #[must_use]
     pub fn new(rendered: &Rendered, chart: Value, config: Map<String, Value>) -> Self {
-        let part = |document: &Document| {
-            format!("---\n# Source: {}\n{}\n", document.source, document.text.trim())
-        };
         Self {
             chart,
             config,
-            manifest: rendered.documents.iter().map(part).collect(),
+            manifest: rendered.to_manifest(),
             hooks: rendered.hooks.iter().filter_map(Hook::of).collect(),
             notes: rendered.notes.clone(),
         }

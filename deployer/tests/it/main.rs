@@ -14,5 +14,8 @@ mod kubernetes;
 mod life;
 mod messages;
 mod real_cluster;
+mod real_release;
 mod region;
+mod releases;
+mod rendering;
 mod support;

@@ -1,23 +1,13 @@
 //! Options of the verbs on a release.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::super::args::duration;
 use super::super::failure::Failure;
+use super::super::release_args::{ReleaseArgs, ValuesArgs};
 use crate::apply::Options;
-
-#[derive(Clone, Debug, Args)]
-pub(in crate::cli) struct TargetArgs {
-    /// The release's name
-    #[arg(value_name = "RELEASE", default_value = "maas")]
-    pub(super) release: String,
-    /// The namespace [default: that of the kubeconfig's context]
-    #[arg(short, long, value_name = "NAMESPACE", env = "MAAS_DEPLOYER_NAMESPACE")]
-    pub(super) namespace: Option<String>,
-}
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
@@ -29,9 +19,19 @@ pub(in crate::cli) struct ClusterArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SourceArgs {
-    /// What Helm made: helm install --dry-run -o json
-    #[arg(long, value_name = "FILE", hide = true)]
-    pub(super) rendered: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) values: ValuesArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Values")]
+pub(in crate::cli) struct KeepArgs {
+    /// Put the values that are given over those of the last revision
+    #[arg(long, conflicts_with = "reset_values")]
+    pub(super) reuse_values: bool,
+    /// Take only the values that are given [default: so, unless none are given: then those of the last revision]
+    #[arg(long)]
+    pub(super) reset_values: bool,
 }
 
 /// How progress is shown, on stderr.
@@ -87,7 +87,7 @@ impl ChangeArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct InstallArgs {
     #[command(flatten)]
-    pub(super) release: TargetArgs,
+    pub(super) release: ReleaseArgs,
     /// Make the namespace where it is not there
     #[arg(long)]
     pub(super) create_namespace: bool,
@@ -102,13 +102,15 @@ pub(in crate::cli) struct InstallArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct UpgradeArgs {
     #[command(flatten)]
-    pub(super) release: TargetArgs,
+    pub(super) release: ReleaseArgs,
     /// Install the release where it is not there
     #[arg(long)]
     pub(super) install: bool,
     /// With --install: make the namespace where it is not there
     #[arg(long, requires = "install")]
     pub(super) create_namespace: bool,
+    #[command(flatten)]
+    pub(super) keep: KeepArgs,
     #[command(flatten)]
     pub(super) change: ChangeArgs,
     #[command(flatten)]
@@ -122,7 +124,7 @@ pub(in crate::cli) struct RollbackArgs {
     /// The release [default: maas], and the revision to go back to
     #[arg(value_name = "[RELEASE] REVISION", num_args = 1..=2, required = true)]
     which: Vec<String>,
-    /// The namespace [default: that of the kubeconfig's context]
+    /// The namespace [default: that of the kubeconfig's context, else maas]
     #[arg(short, long, value_name = "NAMESPACE", env = "MAAS_DEPLOYER_NAMESPACE")]
     namespace: Option<String>,
     #[command(flatten)]
@@ -133,14 +135,14 @@ pub(in crate::cli) struct RollbackArgs {
 
 impl RollbackArgs {
     /// Which release, and which revision.
-    pub(super) fn which(&self) -> Result<(TargetArgs, u32), Failure> {
+    pub(super) fn which(&self) -> Result<(ReleaseArgs, u32), Failure> {
         let (release, revision) = match self.which.as_slice() {
             [release, revision] => (release.clone(), revision),
             [revision] => ("maas".to_owned(), revision),
             _ => ("maas".to_owned(), &String::new()),
         };
         let number = revision.parse().ok().filter(|number| *number > 0);
-        let target = TargetArgs { release, namespace: self.namespace.clone() };
+        let target = ReleaseArgs::new(release, self.namespace.clone());
         number.map(|number| (target, number)).ok_or_else(|| {
             let reason = format!("'{revision}' is no revision: it is a number from 1");
             Failure::wrong_use("cannot roll back", reason, "maas-deployer history lists them")
@@ -151,7 +153,7 @@ impl RollbackArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct UninstallArgs {
     #[command(flatten)]
-    pub(super) release: TargetArgs,
+    pub(super) release: ReleaseArgs,
     /// Also delete the volumes and the Secrets with the passwords of what is on them
     #[arg(long)]
     pub(super) purge_data: bool,
@@ -180,7 +182,7 @@ pub(in crate::cli) struct UninstallArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct HistoryArgs {
     #[command(flatten)]
-    pub(super) release: TargetArgs,
+    pub(super) release: ReleaseArgs,
     #[command(flatten)]
     pub(super) cluster: ClusterArgs,
 }

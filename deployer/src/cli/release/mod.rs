@@ -18,9 +18,10 @@ use self::args::{ChangeArgs, ClusterArgs};
 use super::failure::{Exit, Failure};
 use super::job::interrupted;
 use super::output::Output;
+use super::release_args::ReleaseArgs;
 use crate::apply::{ApplyError, Change, Done, Operation, Options};
 use crate::cluster::Cluster;
-use crate::release::Candidate;
+use crate::release::{Candidate, Release};
 
 /// What is done, with its own arguments.
 enum Work {
@@ -33,8 +34,8 @@ pub(super) fn install(args: &InstallArgs, output: &Output) -> Result<Exit, Failu
     let doing = format!("cannot install {}", args.release.release);
     run(&doing, output, async || {
         let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
-        let candidate = candidate::load(&args.source, &args.release, &namespace)?;
         let name = &args.release.release;
+        let candidate = candidate::first(&args.source, name, &namespace)?;
         let context =
             Context { cluster: &cluster, namespace: &namespace, name, doing: &doing, output };
         let options = args.change.options(args.create_namespace);
@@ -50,9 +51,20 @@ pub(super) fn upgrade(args: &UpgradeArgs, output: &Output) -> Result<Exit, Failu
         let context =
             Context { cluster: &cluster, namespace: &namespace, name, doing: &doing, output };
         let options = args.change.options(args.create_namespace);
-        let candidate = Box::new(candidate::load(&args.source, &args.release, &namespace)?);
-        let is_install = args.install && !context.is_there(options).await?;
-        let work = if is_install { Work::Install(candidate) } else { Work::Upgrade(candidate) };
+        let work = match context.last(options).await? {
+            None if args.install => {
+                let candidate = candidate::first(&args.source, name, &namespace)?;
+                Work::Install(Box::new(candidate))
+            }
+            None => {
+                let (name, namespace) = (name.clone(), namespace.clone());
+                return Err(Failure::apply(&doing, &ApplyError::Absent { name, namespace }));
+            }
+            Some(last) => {
+                let candidate = candidate::after(&last, &args.source, &args.keep, &namespace)?;
+                Work::Upgrade(Box::new(candidate))
+            }
+        };
         context.change(work, &args.change, options).await
     })
 }
@@ -105,7 +117,7 @@ fn run<F: Future<Output = Result<Exit, Failure>>>(
 async fn connect(
     doing: &str,
     args: &ClusterArgs,
-    release: &args::TargetArgs,
+    release: &ReleaseArgs,
 ) -> Result<(Cluster, String), Failure> {
     let cluster = Cluster::connect_to(args.kube_context.as_deref())
         .await
@@ -113,7 +125,10 @@ async fn connect(
     // Whoever waits for a cluster that is not there learns it at once; later it
     // may go away for a while.
     cluster.greet().await.map_err(|error| Failure::apply(doing, &error.into()))?;
-    let namespace = release.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned());
+    let namespace = match (release.named_namespace(), &args.kube_context) {
+        (None, Some(_)) => cluster.namespace().to_owned(),
+        _ => release.namespace(),
+    };
     Ok((cluster.persistent(), namespace))
 }
 

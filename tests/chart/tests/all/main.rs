@@ -12,6 +12,7 @@ mod effects;
 mod faults;
 mod invariants;
 mod notes;
+mod rendered;
 mod schema;
 mod secrets;
 mod settings;
