@@ -117,12 +117,7 @@ impl Failure {
 
     /// Refused before anything was changed.
     pub(super) fn refused(doing: &str, reason: &str, hint: &str) -> Self {
-        Self { exit: Exit::Refused, hint: Some(hint.to_owned()), ..Self::message(doing, reason) }
-    }
-
-    /// An argument that cannot be followed.
-    pub(super) fn wrong_use(doing: &str, reason: impl Into<String>, hint: &str) -> Self {
-        Self { exit: Exit::Usage, hint: Some(hint.to_owned()), ..Self::message(doing, reason) }
+        Self { exit: Exit::Refused, ..Self::message(doing, reason) }.with_hint(hint)
     }
 
     /// Prints on stderr for people, and with `-o json` on stdout for programs.

@@ -152,7 +152,7 @@ fn values_of_the_last_revision_are_kept_where_none_are_given() {
 
 #[test]
 fn ten_revisions_are_kept_and_the_one_that_is_there() {
-    let (world, cluster) = installed();
+    let (world, _cluster) = installed();
     for cpus in 2..=12 {
         run(&world, "upgrade", &["--set", &format!("conf.bind.cpus={cpus}")]).run().expect(0);
     }

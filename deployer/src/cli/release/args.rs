@@ -145,7 +145,7 @@ impl RollbackArgs {
         let target = ReleaseArgs::new(release, self.namespace.clone());
         number.map(|number| (target, number)).ok_or_else(|| {
             let reason = format!("'{revision}' is no revision: it is a number from 1");
-            Failure::wrong_use("cannot roll back", reason, "maas-deployer history lists them")
+            Failure::usage("cannot roll back", reason).with_hint("maas-deployer history lists them")
         })
     }
 }

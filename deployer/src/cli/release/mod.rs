@@ -32,7 +32,7 @@ enum Work {
 
 pub(super) fn install(args: &InstallArgs, output: &Output) -> Result<Exit, Failure> {
     let doing = format!("cannot install {}", args.release.release);
-    run(&doing, output, async || {
+    run(&doing, async || {
         let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
         let name = &args.release.release;
         let candidate = candidate::first(&args.source, name, &namespace)?;
@@ -45,7 +45,7 @@ pub(super) fn install(args: &InstallArgs, output: &Output) -> Result<Exit, Failu
 
 pub(super) fn upgrade(args: &UpgradeArgs, output: &Output) -> Result<Exit, Failure> {
     let doing = format!("cannot upgrade {}", args.release.release);
-    run(&doing, output, async || {
+    run(&doing, async || {
         let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
         let name = &args.release.release;
         let context =
@@ -72,7 +72,7 @@ pub(super) fn upgrade(args: &UpgradeArgs, output: &Output) -> Result<Exit, Failu
 pub(super) fn rollback(args: &RollbackArgs, output: &Output) -> Result<Exit, Failure> {
     let (release, revision) = args.which()?;
     let doing = format!("cannot roll {} back to revision {revision}", release.release);
-    run(&doing, output, async || {
+    run(&doing, async || {
         let (cluster, namespace) = connect(&doing, &args.cluster, &release).await?;
         let name = &release.release;
         let context =
@@ -83,7 +83,7 @@ pub(super) fn rollback(args: &RollbackArgs, output: &Output) -> Result<Exit, Fai
 
 pub(super) fn uninstall(args: &UninstallArgs, output: &Output) -> Result<Exit, Failure> {
     let doing = format!("cannot uninstall {}", args.release.release);
-    run(&doing, output, async || {
+    run(&doing, async || {
         let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
         uninstall::run(args, &cluster, &namespace, &doing, output).await
     })
@@ -91,7 +91,7 @@ pub(super) fn uninstall(args: &UninstallArgs, output: &Output) -> Result<Exit, F
 
 pub(super) fn history(args: &HistoryArgs, output: &Output) -> Result<Exit, Failure> {
     let doing = format!("cannot list the revisions of {}", args.release.release);
-    run(&doing, output, async || {
+    run(&doing, async || {
         let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
         history::run(&args.release.release, &cluster, &namespace, &doing, output).await
     })
@@ -100,7 +100,6 @@ pub(super) fn history(args: &HistoryArgs, output: &Output) -> Result<Exit, Failu
 /// Runs a verb on a runtime of its own.
 fn run<F: Future<Output = Result<Exit, Failure>>>(
     doing: &str,
-    _: &Output,
     work: impl FnOnce() -> F,
 ) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -151,10 +150,10 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    async fn is_there(&self, options: Options) -> Result<bool, Failure> {
+    async fn last(&self, options: Options) -> Result<Option<Release>, Failure> {
         let operation =
             Operation::new(self.cluster, self.name, self.namespace, &by(), options, &());
-        operation.is_there().await.map_err(|error| self.failure(&error))
+        operation.last().await.map_err(|error| self.failure(&error))
     }
 
     /// Does it, until it is done or a signal comes; then its record is closed.
