@@ -12,23 +12,38 @@
 //! | [`maas`] | the client of MAAS's REST API |
 //! | [`region_command`] | runs `maas-region` and other programs of the images |
 //! | [`database`] | PostgreSQL, with TLS as libpq means it |
+//! | [`tree`], [`yaml`] | values, each with where it was set; YAML as Helm reads and writes it |
 //! | [`manifest`] | what a chart renders to |
-//! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods |
+//! | [`chart`] | the chart, as it is held in the program |
+//! | [`images`] | the images of a release, and lists of them |
+//! | [`values`] | files and options over the chart's own values, checked |
+//! | [`render`] | the chart rendered, as Helm renders it |
+//! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods; objects of any kind |
+//! | [`release`] | releases as Helm records them |
+//! | [`apply`] | has a cluster hold what was rendered, and waits for it |
 //! | [`jobs`] | a file a job |
 //! | [`cli`] | verbs, output, exit codes |
 
+pub mod apply;
+pub mod chart;
 pub mod cli;
 pub mod cluster;
 pub mod database;
+pub mod images;
 pub mod jobs;
 pub mod keyring;
 pub mod maas;
 pub mod manifest;
 pub mod region_command;
+pub mod release;
+pub mod render;
 pub mod secret;
 pub mod settings;
+pub mod tree;
+pub mod values;
 pub mod version;
 pub mod wait;
+pub mod yaml;
 
 /// An error with all its causes, `: ` between them: what a log line can hold.
 /// Each error says only its own part.

@@ -29,7 +29,23 @@ pub struct Document {
     pub object: Value,
 }
 
+impl Rendered {
+    /// The release's objects as `helm template` writes them, hooks not among
+    /// them: what a release record calls its manifest.
+    #[must_use]
+    pub fn to_manifest(&self) -> String {
+        self.documents.iter().map(Document::to_manifest).collect()
+    }
+}
+
 impl Document {
+    /// Its text, as `helm template` writes it: behind a separator and the
+    /// template that it comes from.
+    #[must_use]
+    pub fn to_manifest(&self) -> String {
+        format!("---\n# Source: {}\n{}\n", self.source, self.text)
+    }
+
     /// The object's `kind`; empty where it has none.
     #[must_use]
     pub fn kind(&self) -> &str {

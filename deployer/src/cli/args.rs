@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::release::{HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs};
+use super::release_args::{ReleaseArgs, ValuesArgs};
 use crate::jobs::wait_for::Target;
 
 /// Installs MAAS on Kubernetes; in the cluster, runs the jobs of the chart.
@@ -13,7 +15,7 @@ use crate::jobs::wait_for::Target;
     name = "maas-deployer",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 error, 5 refused before starting, 64 usage, 130 and 143 \
+    after_help = "Exit codes: 0 done, 1 error, 5 refused before starting, 6 locked, 64 usage, 130 and 143 \
         interrupted."
 )]
 pub(super) struct Cli {
@@ -65,8 +67,63 @@ pub(super) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Install a release, and wait until it works
+    Install(InstallArgs),
+    /// Upgrade a release, and wait until it works; where nothing changed, nothing is written
+    Upgrade(UpgradeArgs),
+    /// Go back to an earlier revision of a release
+    Rollback(RollbackArgs),
+    /// Delete a release; volumes and their Secrets stay
+    Uninstall(UninstallArgs),
+    /// List the revisions of a release
+    History(HistoryArgs),
+    /// Print the manifests that an installation applies
+    Template(TemplateArgs),
+    /// Print the values, the chart's own and those given
+    Values(ShowValuesArgs),
+    /// List the container images of an installation
+    Images(ImagesArgs),
     /// Run a job of the chart, in the cluster
     Job(JobArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TemplateArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    /// Only what this template renders to, such as templates/region.yaml
+    #[arg(short = 's', long, value_name = "TEMPLATE")]
+    pub(super) show_only: Vec<String>,
+    #[command(flatten)]
+    pub(super) values: ValuesArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowValuesArgs {
+    /// Print each value on a line, with the file or option that set it; secrets are hidden
+    #[arg(long)]
+    pub(super) origin: bool,
+    #[command(flatten)]
+    pub(super) values: ValuesArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImagesArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    /// Form of the list: one a line, or as skopeo sync, Hauler or Zarf read it
+    #[arg(long, value_enum, default_value = "text", value_name = "FORM")]
+    pub(super) format: ImageFormat,
+    #[command(flatten)]
+    pub(super) values: ValuesArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ImageFormat {
+    Text,
+    Skopeo,
+    Hauler,
+    Zarf,
 }
 
 #[derive(Debug, Args)]
@@ -158,7 +215,7 @@ pub(super) enum ProbeSubject {
 }
 
 /// `90s`, `15m`, `2h`, `1h30m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is no duration such as 90s, 15m or 2h");
     let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     let duration = span.try_into().map_err(|_| wrong())?;
@@ -198,7 +255,7 @@ mod tests {
             "schema",
         ])
         .unwrap();
-        let Verb::Job(args) = cli.verb;
+        let Verb::Job(args) = cli.verb else { panic!("{:?}", cli.verb) };
         assert_eq!(args.timeout, Some(Duration::from_secs(900)));
         let Job::Wait { targets } = args.job else { panic!("{:?}", args.job) };
         assert_eq!(targets, [Target::Database, Target::Schema]);

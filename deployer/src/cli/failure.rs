@@ -6,8 +6,12 @@ use serde_json::json;
 
 use super::hints;
 use super::output::Output;
+use super::release;
+use crate::apply::ApplyError;
 use crate::jobs::JobError;
+use crate::render::RenderError;
 use crate::settings::LoadError;
+use crate::values::ValuesError;
 
 /// Exit codes; the same in all verbs, and as `maas-mirror`'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +19,7 @@ pub(super) enum Exit {
     Done = 0,
     Error = 1,
     Refused = 5,
+    Locked = 6,
     Usage = 64,
     Interrupted = 130,
     Terminated = 143,
@@ -59,6 +64,36 @@ impl Failure {
         }
     }
 
+    /// The values of the chart cannot be used.
+    pub(super) fn values(error: &ValuesError) -> Self {
+        let mut failure = Self::new("cannot use the values", error);
+        failure.exit = Exit::Usage;
+        failure.hint = Some(hints::values(error).to_owned());
+        if let ValuesError::Wrong(problems) = error {
+            failure.details = problems.iter().map(ToString::to_string).collect();
+        }
+        failure
+    }
+
+    /// The chart cannot be rendered with the values.
+    pub(super) fn render(error: &RenderError) -> Self {
+        let mut failure = Self::new("cannot render the chart", error);
+        failure.exit = Exit::Usage;
+        failure.hint = Some(hints::render(error).to_owned());
+        failure
+    }
+
+    /// An argument that cannot be followed.
+    pub(super) fn usage(doing: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, ..Self::message(doing, reason) }
+    }
+
+    /// What to do next.
+    pub(super) fn with_hint(mut self, hint: &str) -> Self {
+        self.hint = Some(hint.to_owned());
+        self
+    }
+
     /// A job failed. `settings_from` says where its settings came from.
     pub(super) fn job(doing: impl Into<String>, error: &JobError, settings_from: &str) -> Self {
         let mut failure = Self::new(doing, error);
@@ -68,6 +103,21 @@ impl Failure {
             failure.details.clone_from(details);
         }
         failure
+    }
+
+    /// A release cannot be changed.
+    pub(super) fn apply(doing: impl Into<String>, error: &ApplyError) -> Self {
+        Self {
+            exit: release::exit(error),
+            details: release::details(error),
+            hint: Some(release::hint(error)),
+            ..Self::new(doing, error)
+        }
+    }
+
+    /// Refused before anything was changed.
+    pub(super) fn refused(doing: &str, reason: &str, hint: &str) -> Self {
+        Self { exit: Exit::Refused, ..Self::message(doing, reason) }.with_hint(hint)
     }
 
     /// Prints on stderr for people, and with `-o json` on stdout for programs.

@@ -6,7 +6,9 @@ use crate::jobs::JobError;
 use crate::keyring::KeyringError;
 use crate::maas::{MaasError, Problem, Unauthorised};
 use crate::region_command::CommandError;
+use crate::render::RenderError;
 use crate::settings::LoadError;
+use crate::values::ValuesError;
 
 pub(super) fn load(error: &LoadError) -> &'static str {
     match error {
@@ -133,5 +135,32 @@ fn keyring(error: &KeyringError) -> &'static str {
             "give the public key only, made by: gpg --export KEYID > FILE; and guard the other"
         }
         _ => "give a file made by: gpg --export KEYID > FILE",
+    }
+}
+
+/// What to do about values that cannot be used.
+pub(super) fn values(error: &ValuesError) -> &'static str {
+    match error {
+        ValuesError::Unreadable { .. } => "check the file's name and who may read it",
+        ValuesError::Yaml(_) => "correct the file where the error says",
+        ValuesError::NoMap { .. } => {
+            "a file of values is a YAML map: `conf: {cache: {enabled: true}}`"
+        }
+        ValuesError::Set(_) => "KEY is a path such as conf.cache.enabled; quote it for the shell",
+        ValuesError::Wrong(_) => {
+            "`maas-deployer values` prints all that the chart knows; chart/README.md says what each is"
+        }
+        ValuesError::Schema(_) => "this is an error of the program: report it",
+    }
+}
+
+/// What to do about a chart that cannot be rendered.
+pub(super) fn render(error: &RenderError) -> &'static str {
+    match error {
+        RenderError::Refused(_) => "change the values, or the release's name",
+        RenderError::Template { .. } | RenderError::Yaml { .. } => {
+            "objects in the values (extraObjects) can use the chart's own functions alone; \
+             docs/deployer.md lists them"
+        }
     }
 }

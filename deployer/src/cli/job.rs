@@ -115,7 +115,7 @@ fn name(job: &Job) -> &'static str {
 }
 
 /// Ends with SIGINT or SIGTERM.
-async fn interrupted() -> Exit {
+pub(super) async fn interrupted() -> Exit {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

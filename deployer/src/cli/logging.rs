@@ -8,8 +8,7 @@ use super::args::{Cli, Format, Job, Verb};
 /// Starts logging. A job tells what it does; a probe, which runs every few
 /// seconds, only what is out of order.
 pub(super) fn start(cli: &Cli) {
-    let Verb::Job(args) = &cli.verb;
-    let is_probe = matches!(args.job, Job::Probe { .. });
+    let is_probe = matches!(&cli.verb, Verb::Job(args) if matches!(args.job, Job::Probe { .. }));
     let level = match (cli.global.quiet, cli.global.verbose, is_probe) {
         (true, ..) => "error",
         (false, 0, true) => "warn",

@@ -7,9 +7,14 @@
 mod args;
 mod failure;
 mod hints;
+mod images;
 mod job;
 mod logging;
 mod output;
+mod release;
+mod release_args;
+mod template;
+mod values;
 
 use std::ffi::OsString;
 
@@ -35,6 +40,14 @@ pub fn run(args: Vec<OsString>) -> u8 {
     logging::start(&cli);
     let output = Output::new(&cli.global);
     let ended = match &cli.verb {
+        Verb::Install(args) => release::install(args, &output),
+        Verb::Upgrade(args) => release::upgrade(args, &output),
+        Verb::Rollback(args) => release::rollback(args, &output),
+        Verb::Uninstall(args) => release::uninstall(args, &output),
+        Verb::History(args) => release::history(args, &output),
+        Verb::Template(args) => template::run(args, &output),
+        Verb::Values(args) => values::run(args, &output),
+        Verb::Images(args) => images::run(args, &output),
         Verb::Job(args) => job::run(args, &output),
     };
     match ended {

@@ -28,11 +28,22 @@ impl Output {
         self.format == Format::Json
     }
 
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// A line of data that is no more than a confirmation; nothing with `-q` or
     /// `-o json`.
     pub(super) fn confirm(&self, text: &str) {
         if !self.quiet && !self.is_json() {
             self.written(&format!("{}\n", printable(text)));
+        }
+    }
+
+    /// The data, byte for byte; nothing with `-o json`.
+    pub(super) fn data(&self, text: &str) {
+        if !self.is_json() {
+            self.written(text);
         }
     }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::error::ClusterError;
 use super::image::{self, Image};
-use super::{Cluster, patiently};
+use super::{Cluster, JOBS, patiently};
 
 /// A pod, as far as a job cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +100,9 @@ impl Cluster {
         let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), namespace);
         let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
         let doing = format!("scale the StatefulSet {namespace}/{name} to {replicas}");
-        let parameters = PatchParams::default();
+        // By this name the upgrade that follows knows whose change it may undo.
+        let parameters =
+            PatchParams { field_manager: Some(JOBS.to_owned()), ..PatchParams::default() };
         patiently(&doing, async || api.patch_scale(name, &parameters, &patch).await).await.map(drop)
     }
 

@@ -13,6 +13,7 @@ mod faults;
 mod hooks;
 mod invariants;
 mod notes;
+mod rendered;
 mod schema;
 mod secrets;
 mod settings;
