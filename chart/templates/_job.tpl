@@ -24,9 +24,15 @@
 metadata:
   labels:
     {{- include "maas.selector" (dict "root" $root "component" $job.name) | nindent 4 }}
+  {{- $annotations := dict }}
   {{- if and (eq $job.name "db-init") $values.secrets.maas_db.revision }}
-  annotations:
-    maas-chart/database-login: {{ $values.secrets.maas_db.revision | quote }}
+  {{- $_ := set $annotations "maas-chart/database-login" (toString $values.secrets.maas_db.revision) }}
+  {{- end }}
+  {{- if and (has "keyring" $job.volumes) $values.conf.cache.keyring.data }}
+  {{- $_ := set $annotations "maas-chart/keyring" ($values.conf.cache.keyring.data | sha256sum | trunc 16) }}
+  {{- end }}
+  {{- with $annotations }}
+  annotations: {{ toJson . }}
   {{- end }}
 spec:
   restartPolicy: Never

@@ -239,12 +239,29 @@ pub(crate) fn two_regions(edge: &Edge) {
     assert_eq!(after[1], before[1]);
 }
 
+/// What the upgrade that brings another password, and all after it, have to say.
+const REVISION: &str = "secrets.maas_db.revision=2";
+
+/// Another password of MAAS's role, on a server that is not the chart's, in one upgrade.
+pub(crate) fn another_password(edge: &Edge) {
+    let (secret, before) = (edge.release.object("db-user"), edge.ready());
+    let old = edge.kube().secret(&secret, "DATABASE_PASSWORD").expect("the Secret");
+    let lets_in = |password: &str| edge.database.lets_in("maas", password, "maasdb");
+    edge.kube().set_secret(&secret, &json!({ "DATABASE_PASSWORD": "changed-by-hand" }));
+    assert!(lets_in(&old) && !lets_in("changed-by-hand"));
+    edge.upgrade(&[REVISION]).expect("helm upgrade");
+    assert!(lets_in("changed-by-hand") && !lets_in(&old));
+    let after = edge.ready();
+    assert!(after[0] != before[0] && after[1] != before[1], "{before:?} {after:?}");
+    edge.assert_images(&["ubuntu/noble", "ubuntu/xenial"]);
+}
+
 /// Images that the registry does not have: the regions that run go on.
 pub(crate) fn missing_image(edge: &Edge) {
     let before = edge.ready();
     // The region's, which a hook runs first: nothing is changed.
     let missing = edge.release.site.image("maas-region-controller", "none");
-    let args = edge.args(&[&format!("images.tags.maas_region={missing}")]);
+    let args = edge.args(&[REVISION, &format!("images.tags.maas_region={missing}")]);
     let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
     args.extend(["--timeout", "20s"]);
     let told = edge.release.start("upgrade", &args).expect_exit(1, "helm upgrade");
@@ -253,7 +270,7 @@ pub(crate) fn missing_image(edge: &Edge) {
     // The mirror's: the last region waits for it.
     let missing = edge.release.site.image("maas-mirror", "none");
     let tag = format!("images.tags.maas_cache={missing}");
-    edge.start("upgrade", &[&tag]).expect("helm upgrade");
+    edge.start("upgrade", &[REVISION, &tag]).expect("helm upgrade");
     let [first, second] = edge.regions();
     let told = eventually("a pod that says what it lacks", || {
         let pod = edge.kube().get(&["pod", &second])?;
@@ -272,6 +289,7 @@ pub(crate) fn baked(edge: &Edge) {
     let image = edge.release.site.image("maas-mirror", "baked");
     let file = PathBuf::from(std::env::var_os("BAKED_KEYRING").expect("BAKED_KEYRING is set"));
     edge.upgrade(&[
+        REVISION,
         &format!("images.tags.maas_cache={image}"),
         "conf.cache.baked=true",
         "conf.maas.images.releases={jammy}",
