@@ -24,15 +24,13 @@
 metadata:
   labels:
     {{- include "maas.selector" (dict "root" $root "component" $job.name) | nindent 4 }}
-  {{- $annotations := dict }}
   {{- if and (eq $job.name "db-init") $values.secrets.maas_db.revision }}
-  {{- $_ := set $annotations "maas-chart/database-login" (toString $values.secrets.maas_db.revision) }}
-  {{- end }}
-  {{- if and (has "keyring" $job.volumes) $values.conf.cache.keyring.data }}
-  {{- $_ := set $annotations "maas-chart/keyring" ($values.conf.cache.keyring.data | sha256sum | trunc 16) }}
-  {{- end }}
-  {{- with $annotations }}
-  annotations: {{ toJson . }}
+  annotations:
+    maas-chart/database-login: {{ $values.secrets.maas_db.revision | quote }}
+  {{- else if and (eq $job.name "configure") $values.conf.cache.keyring.data }}
+  annotations:
+    # It is public. By its name alone, MAAS would not be given another one.
+    maas-chart/keyring: {{ $values.conf.cache.keyring.data | sha256sum | trunc 16 | quote }}
   {{- end }}
 spec:
   restartPolicy: Never

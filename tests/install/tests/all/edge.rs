@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use e2e::Mirror;
 use fixtures::SigningKey;
-use install_tests::{Database, Kube, Release, Site, eventually};
+use install_tests::{Database, Forward, Kube, Release, Site, eventually};
 use serde_json::{Value, json};
 
 use crate::installed::{complete_images, maas};
@@ -107,13 +107,14 @@ impl Edge {
         self.regions().map(|region| self.kube().ready(&region, None))
     }
 
-    /// What NOTES says of bringing images to the mirror of each region, with this bundle.
+    /// What NOTES says of bringing images to the mirrors, typed with this bundle; after so many
+    /// seconds it ends with code 124.
     #[track_caller]
-    fn imports(&self) -> Vec<String> {
+    fn import(&self, seconds: u32) -> install_tests::Output {
         let commands = self.release.notes("maas-mirror import");
-        assert_eq!(commands.len(), 2, "{commands:?}");
+        let [command] = &commands[..] else { panic!("{commands:?}") };
         let bundle = self.bundle.display().to_string();
-        commands.iter().map(|command| command.replace("BUNDLE", &bundle)).collect()
+        self.release.type_in(&command.replace("BUNDLE", &bundle), seconds)
     }
 
     /// Whether the API answers at the Service's own address, within seconds.
@@ -188,7 +189,7 @@ pub(crate) fn wrong_keyring(edge: &Edge) {
     let other = SigningKey::generate("Other <other@example.org>").expect("key");
     edge.start("upgrade", &[&keyring_of(other.keyring())]).expect("helm upgrade");
     edge.ready();
-    let output = edge.release.type_in(&edge.imports()[0], 20);
+    let output = edge.import(20);
     assert!(output.stderr.contains("name its keyring with --keyring"), "{output:?}");
     // containerd 1.6 never ends an exec whose program ended with input left: `timeout` does.
     assert!(matches!(output.code, Some(4 | 124)), "{output:?}");
@@ -199,8 +200,12 @@ pub(crate) fn wrong_keyring(edge: &Edge) {
 pub(crate) fn air_gap(edge: &Edge) {
     edge.start("upgrade", &[]).expect("helm upgrade");
     edge.ready();
-    for command in edge.imports() {
-        edge.release.type_in(&command, 120).expect(&command);
+    edge.import(120).expect("maas-mirror import");
+    for region in edge.regions() {
+        let pod = format!("pod/{region}");
+        let forward = eventually("a way to the mirror", || Forward::to(edge.kube(), &pod, 8888));
+        let ready = e2e::http::request(forward.address(), "GET", "/readyz", &[]).expect("readyz");
+        assert_eq!(ready.status, 200, "{region}: {}", ready.text());
     }
     edge.kube().complete(&edge.release.object("configure"));
     edge.kube().complete(&edge.release.object("import-images"));
