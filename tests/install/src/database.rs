@@ -57,6 +57,15 @@ impl Database {
         let args = ["psql", "--username", "postgres", "--dbname", database, "-Atc", statement];
         self.kube.exec(NAME, NAME, &args).expect(statement).trim().to_owned()
     }
+
+    /// Whether a role gets into a database with this password.
+    #[must_use]
+    pub fn lets_in(&self, role: &str, password: &str, database: &str) -> bool {
+        let password = format!("PGPASSWORD={password}");
+        let psql = ["psql", "--host", "127.0.0.1", "--username", role, "--dbname", database];
+        let args = [&["env", &password], &psql[..], &["-Atc", "SELECT 1"]].concat();
+        self.kube.exec(NAME, NAME, &args).success
+    }
 }
 
 fn host(namespace: &str) -> String {

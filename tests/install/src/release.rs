@@ -75,7 +75,7 @@ impl Release {
     fn values(&self, keyring: &[u8]) -> Value {
         let image = |name: &str, tag: &str| self.site.image(name, tag);
         json!({
-            "images": { "tags": {
+            "images": { "pull_policy": self.site.pull_policy, "tags": {
                 "maas_region": image("maas-region-controller", "3.6.4"),
                 "maas_rack": image("maas-rack-controller", "3.6.4"),
                 "maas_cache": image("maas-mirror", "test"),
@@ -148,8 +148,8 @@ impl Release {
     #[must_use]
     pub fn notes(&self, of: &str) -> Vec<String> {
         let notes = self.helm(&["get", "notes", &self.name]).expect("helm get notes");
-        let commands = notes.lines().filter(|line| line.starts_with("  kubectl "));
-        commands.filter(|line| line.contains(of)).map(|line| line.trim().to_owned()).collect()
+        let commands = notes.lines().filter(|line| line.starts_with("  ") && line.contains(of));
+        commands.map(|line| line.trim().to_owned()).collect()
     }
 
     /// Types a command of NOTES into a shell whose `kubectl` is this cluster's; where that takes

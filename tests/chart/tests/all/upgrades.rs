@@ -52,6 +52,36 @@ fn jobs_run_again_when_told_so_and_with_another_chart() {
     }
 }
 
+/// In order, Kubernetes waits for a pod that cannot start before it looks at what mends it.
+#[test]
+fn a_pod_that_cannot_start_holds_up_no_upgrade() {
+    let Some(rendered) = files::rendered() else { return };
+    let sets = || rendered.iter().flat_map(|(_, objects)| objects.kind("StatefulSet"));
+    assert!(sets().count() > 100);
+    for set in sets() {
+        assert_eq!(set.at("/spec/podManagementPolicy"), "Parallel", "{}", set.id());
+    }
+}
+
+/// MAAS is given the keyring by configure: the mirror alone is not enough.
+#[test]
+fn another_keyring_is_given_to_maas() {
+    let Some(helm) = Helm::find() else { return };
+    let names = |data: &str| -> BTreeMap<String, String> {
+        let helm = helm.clone().set(&[&format!("conf.cache.keyring.data={data}")]);
+        let objects = helm.objects(&[&files::named("cache")]);
+        jobs(&objects).map(|job| (job.component().to_owned(), job.name().to_owned())).collect()
+    };
+    let (before, after) = (names("bm90IGEga2V5cmluZw=="), names("bm9yIHRoaXM="));
+    let mut changed: Vec<&str> = Vec::new();
+    for (component, name) in &before {
+        if after[component] != *name {
+            changed.push(component);
+        }
+    }
+    assert_eq!(changed, ["configure", "import-images"]);
+}
+
 #[test]
 fn another_chart_version_restarts_nothing() {
     let Some(helm) = Helm::find() else { return };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use e2e::Mirror;
 use fixtures::SigningKey;
-use install_tests::{Database, Kube, Release, Site, eventually};
+use install_tests::{Database, Forward, Kube, Release, Site, eventually};
 use serde_json::{Value, json};
 
 use crate::installed::{complete_images, maas};
@@ -107,13 +107,14 @@ impl Edge {
         self.regions().map(|region| self.kube().ready(&region, None))
     }
 
-    /// What NOTES says of bringing images to the mirror of each region, with this bundle.
+    /// What NOTES says of bringing images to the mirrors, typed with this bundle; after so many
+    /// seconds it ends with code 124.
     #[track_caller]
-    fn imports(&self) -> Vec<String> {
+    fn import(&self, seconds: u32) -> install_tests::Output {
         let commands = self.release.notes("maas-mirror import");
-        assert_eq!(commands.len(), 2, "{commands:?}");
+        let [command] = &commands[..] else { panic!("{commands:?}") };
         let bundle = self.bundle.display().to_string();
-        commands.iter().map(|command| command.replace("BUNDLE", &bundle)).collect()
+        self.release.type_in(&command.replace("BUNDLE", &bundle), seconds)
     }
 
     /// Whether the API answers at the Service's own address, within seconds.
@@ -188,7 +189,7 @@ pub(crate) fn wrong_keyring(edge: &Edge) {
     let other = SigningKey::generate("Other <other@example.org>").expect("key");
     edge.start("upgrade", &[&keyring_of(other.keyring())]).expect("helm upgrade");
     edge.ready();
-    let output = edge.release.type_in(&edge.imports()[0], 20);
+    let output = edge.import(20);
     assert!(output.stderr.contains("name its keyring with --keyring"), "{output:?}");
     // containerd 1.6 never ends an exec whose program ended with input left: `timeout` does.
     assert!(matches!(output.code, Some(4 | 124)), "{output:?}");
@@ -199,8 +200,12 @@ pub(crate) fn wrong_keyring(edge: &Edge) {
 pub(crate) fn air_gap(edge: &Edge) {
     edge.start("upgrade", &[]).expect("helm upgrade");
     edge.ready();
-    for command in edge.imports() {
-        edge.release.type_in(&command, 120).expect(&command);
+    edge.import(120).expect("maas-mirror import");
+    for region in edge.regions() {
+        let pod = format!("pod/{region}");
+        let forward = eventually("a way to the mirror", || Forward::to(edge.kube(), &pod, 8888));
+        let ready = e2e::http::request(forward.address(), "GET", "/readyz", &[]).expect("readyz");
+        assert_eq!(ready.status, 200, "{region}: {}", ready.text());
     }
     edge.kube().complete(&edge.release.object("configure"));
     edge.kube().complete(&edge.release.object("import-images"));
@@ -239,12 +244,29 @@ pub(crate) fn two_regions(edge: &Edge) {
     assert_eq!(after[1], before[1]);
 }
 
+/// What the upgrade that brings another password, and all after it, have to say.
+const REVISION: &str = "secrets.maas_db.revision=2";
+
+/// Another password of MAAS's role, on a server that is not the chart's, in one upgrade.
+pub(crate) fn another_password(edge: &Edge) {
+    let (secret, before) = (edge.release.object("db-user"), edge.ready());
+    let old = edge.kube().secret(&secret, "DATABASE_PASSWORD").expect("the Secret");
+    let lets_in = |password: &str| edge.database.lets_in("maas", password, "maasdb");
+    edge.kube().set_secret(&secret, &json!({ "DATABASE_PASSWORD": "changed-by-hand" }));
+    assert!(lets_in(&old) && !lets_in("changed-by-hand"));
+    edge.upgrade(&[REVISION]).expect("helm upgrade");
+    assert!(lets_in("changed-by-hand") && !lets_in(&old));
+    let after = edge.ready();
+    assert!(after[0] != before[0] && after[1] != before[1], "{before:?} {after:?}");
+    edge.assert_images(&["ubuntu/noble", "ubuntu/xenial"]);
+}
+
 /// Images that the registry does not have: the regions that run go on.
 pub(crate) fn missing_image(edge: &Edge) {
     let before = edge.ready();
     // The region's, which a hook runs first: nothing is changed.
     let missing = edge.release.site.image("maas-region-controller", "none");
-    let args = edge.args(&[&format!("images.tags.maas_region={missing}")]);
+    let args = edge.args(&[REVISION, &format!("images.tags.maas_region={missing}")]);
     let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
     args.extend(["--timeout", "20s"]);
     let told = edge.release.start("upgrade", &args).expect_exit(1, "helm upgrade");
@@ -253,7 +275,7 @@ pub(crate) fn missing_image(edge: &Edge) {
     // The mirror's: the last region waits for it.
     let missing = edge.release.site.image("maas-mirror", "none");
     let tag = format!("images.tags.maas_cache={missing}");
-    edge.start("upgrade", &[&tag]).expect("helm upgrade");
+    edge.start("upgrade", &[REVISION, &tag]).expect("helm upgrade");
     let [first, second] = edge.regions();
     let told = eventually("a pod that says what it lacks", || {
         let pod = edge.kube().get(&["pod", &second])?;
@@ -272,6 +294,7 @@ pub(crate) fn baked(edge: &Edge) {
     let image = edge.release.site.image("maas-mirror", "baked");
     let file = PathBuf::from(std::env::var_os("BAKED_KEYRING").expect("BAKED_KEYRING is set"));
     edge.upgrade(&[
+        REVISION,
         &format!("images.tags.maas_cache={image}"),
         "conf.cache.baked=true",
         "conf.maas.images.releases={jammy}",

@@ -64,6 +64,7 @@ const EDGE: Steps<Edge> = &[
     ("edge_wrong_keyring", edge::wrong_keyring),
     ("edge_air_gap", edge::air_gap),
     ("edge_two_regions", edge::two_regions),
+    ("edge_another_password", edge::another_password),
     ("edge_missing_image", edge::missing_image),
     ("edge_baked_mirror", edge::baked),
     ("edge_uninstall", edge::uninstall),
