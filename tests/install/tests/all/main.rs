@@ -14,6 +14,7 @@
 
 mod failures;
 mod installed;
+mod passwords;
 mod restarts;
 mod upgrades;
 
@@ -45,8 +46,11 @@ const LIFE: &[Step] = &[
     ("a_killed_rack", restarts::rack),
     ("a_killed_database", restarts::database),
     ("a_reboot_of_the_node", restarts::node),
+    ("a_generated_password_changed_by_hand", passwords::generated),
+    ("a_password_given_in_the_values", passwords::given),
     ("an_upgrade_to_a_newer_maas", upgrades::version),
     ("an_older_maas_is_refused", upgrades::older),
+    ("a_rollback_to_an_older_maas_is_refused", upgrades::rollback),
     ("uninstall_and_install_again", restarts::again),
     ("an_upgrade_to_tls", restarts::tls),
 ];
