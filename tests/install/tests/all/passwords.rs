@@ -17,7 +17,11 @@ fn gets_in(release: &Release, password: &str) -> bool {
 fn upgrade(release: &Release, settings: &[&str], old: &str, new: &str) {
     assert!(gets_in(release, old) && !gets_in(release, new));
     let before = pods(release);
-    let settings: Vec<&str> = settings.iter().flat_map(|one| ["--set", one]).collect();
+    // The rack's image is the one of the step before.
+    let rack = release.site.image("maas-rack-controller", "3.6.4-again");
+    let rack = format!("images.tags.maas_rack={rack}");
+    let settings = [settings, &[&*rack]].concat();
+    let settings: Vec<&str> = settings.into_iter().flat_map(|one| ["--set", one]).collect();
     release.apply("upgrade", &settings).expect("helm upgrade");
     assert!(gets_in(release, new) && !gets_in(release, old));
     let after = pods(release);

@@ -126,7 +126,8 @@ pub(crate) fn older(release: &Release) {
     eventually("MAAS's answer", || maas.get("version/"));
 }
 
-/// The revisions that Helm keeps, oldest first: number, and the region's image.
+/// The revisions that Helm keeps and that were not refused, oldest first: number, and the
+/// region's image.
 fn history(release: &Release) -> Vec<(String, String)> {
     let json = |text: String| -> serde_json::Value { serde_json::from_str(&text).expect("JSON") };
     let history = release.helm(&["history", &release.name, "--output", "json"]);
@@ -138,34 +139,43 @@ fn history(release: &Release) -> Vec<(String, String)> {
         let image = values["images"]["tags"]["maas_region"].as_str().expect("an image").to_owned();
         (number, image)
     };
-    history.as_array().expect("revisions").iter().map(revision).collect()
+    let revisions = history.as_array().expect("revisions").iter();
+    revisions.filter(|one| one["status"] != "failed").map(revision).collect()
 }
 
 /// `helm rollback` runs the hook of the revision that it goes back to.
 pub(crate) fn rollback(release: &Release) {
     let before = pods(release);
     let history = history(release);
+    let of = |version: &str| {
+        let mut all = history.iter().filter(|(_, image)| image.ends_with(version));
+        let (first, second) = (all.next(), all.next());
+        assert!(second.is_some(), "two revisions of {version}: {history:?}");
+        first.expect("a revision").0.clone()
+    };
     let to = |number: &str| {
         let wait = ["--wait", "--wait-for-jobs", "--timeout", "5m"];
         release.helm(&[&["rollback", &release.name, number], &wait[..]].concat())
     };
-    let (older, _) =
-        history.iter().rfind(|(_, image)| image.contains("3.6.4")).expect("a revision of 3.6.4");
-    let refused = to(older);
+    let refused = to(&of("3.6.4"));
     assert!(!refused.success, "{}", refused.stdout);
     let quiesce = release.object("quiesce");
     let log = release.kube.logs(&quiesce);
     assert!(log.contains("the database was used by MAAS 3.7.3"), "{log}");
-    let ended =
-        ["--output", "jsonpath={.items[*].status.containerStatuses[*].state.terminated.exitCode}"];
+    let code = "jsonpath={.items[*].status.containerStatuses[*].state.terminated.exitCode}";
     let pod = format!("job-name={quiesce}");
-    assert_eq!(release.kube.ok(&[&["get", "pods", "--selector", &pod], &ended[..]].concat()), "5");
+    let code = release.kube.ok(&["get", "pods", "--selector", &pod, "--output", code]);
+    assert_eq!(code, "5");
     assert_eq!(pods(release), before);
+    // As the chart's README says.
+    let record = format!("owner=helm,name={},status=pending-rollback", release.name);
+    let deleted = release.kube.ok(&["delete", "secret", "--selector", &record]);
+    assert_eq!(deleted.lines().count(), 1, "{deleted}");
     // Where the schema stays, so do all pods.
-    let (newest, image) = history.last().expect("a revision");
-    assert!(image.contains("3.7.3"), "{history:?}");
-    to(newest).expect("helm rollback");
+    to(&of("3.7.3")).expect("helm rollback");
     assert_eq!(pods(release), before);
     let maas = maas(release);
     eventually("MAAS's answer", || maas.get("version/"));
+    apply_version(release, "3.7.3").expect("the next upgrade");
+    assert_eq!(pods(release), before);
 }
