@@ -95,6 +95,15 @@ fn templates_use_nothing_that_the_renderer_lacks() {
 }
 
 #[test]
+fn the_renderer_has_every_function() {
+    let known = maas_deployer::render::function_names();
+    let words = ["false", "true"];
+    let missing = FUNCTIONS.iter().filter(|name| !known.contains(name) && !words.contains(name));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
+    maas_deployer::render::check_templates().unwrap();
+}
+
+#[test]
 fn what_the_renderer_lacks_is_found() {
     for bad in [
         "{{ lookup \"v1\" }}",
