@@ -1,19 +1,21 @@
 //! The objects in a manifest's text, as a release record holds it.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::manifest::Document;
+use crate::tree::Source;
+use crate::yaml::{self, ReadError};
 
 /// A part of a manifest that is no object.
 #[derive(Debug, thiserror::Error)]
-#[error("document {number} of the manifest ({source_name}) is not YAML: {reason}")]
+#[error("document {number} of the manifest cannot be read")]
 pub struct ManifestError {
     /// Which, from 1.
     number: usize,
-    /// The template that it comes from, as far as the text says.
-    source_name: String,
-    /// What the parser says.
-    reason: String,
+    /// Why, and where: in the template that it comes from, as far as the text says.
+    source: ReadError,
 }
 
 /// The objects in `text`: YAML documents, each with the comment `# Source: …`
@@ -25,11 +27,10 @@ pub fn documents(text: &str) -> Result<Vec<Document>, ManifestError> {
     let mut found = Vec::new();
     for (index, part) in split(text).into_iter().enumerate() {
         let (source, body) = headed(part);
-        let object: Value = serde_saphyr::from_str(body).map_err(|error| ManifestError {
-            number: index + 1,
-            source_name: source.to_owned(),
-            reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
-        })?;
+        let from = Arc::new(Source::Rendered(source.to_owned()));
+        let object = yaml::read(body, &from)
+            .map_err(|source| ManifestError { number: index + 1, source })?
+            .to_json();
         if object.is_null() {
             continue;
         }
@@ -94,6 +95,7 @@ mod tests {
     #[test]
     fn what_is_no_yaml_is_named() {
         let error = documents("---\nkind: A\n---\n# Source: x.yaml\na: [\n").unwrap_err();
-        assert!(error.to_string().starts_with("document 2 of the manifest (x.yaml)"), "{error}");
+        let text = crate::chain(&error);
+        assert!(text.starts_with("document 2 of the manifest cannot be read: x.yaml"), "{text}");
     }
 }

@@ -102,6 +102,7 @@ impl Planning<'_> {
         held: &[Document],
     ) -> Result<Plan, ApplyError> {
         let mut kinds = Kinds::new(self.cluster);
+        kinds.learn(&wanted.iter().chain(held).collect::<Vec<_>>()).await?;
         let targets = kinds.targets(wanted, self.owner).await?;
         let mut before = HashMap::new();
         for document in held {

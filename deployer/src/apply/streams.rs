@@ -23,6 +23,10 @@ use crate::cluster::Cluster;
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long one watch lasts, in seconds. A server that lost its power closes no
+/// connection: that it is gone is noticed when a watch does not end by itself.
+const WATCH_S: u32 = 20;
+
 struct Pauses(Duration);
 
 impl Iterator for Pauses {
@@ -130,6 +134,7 @@ where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
     let api: Api<K> = Api::namespaced(cluster.client(), space);
+    let config = config.timeout(WATCH_S);
     watcher(api, config)
         .backoff(Pauses(FIRST_PAUSE))
         .filter_map(move |event| {

@@ -1,6 +1,6 @@
 //! An object that is to be there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
 
@@ -52,6 +52,21 @@ pub(crate) struct Kinds<'a> {
 impl<'a> Kinds<'a> {
     pub(crate) fn new(cluster: &'a Cluster) -> Self {
         Self { cluster, known: HashMap::new() }
+    }
+
+    /// Asks for all versions that these documents are of, at once.
+    pub(crate) async fn learn(&mut self, documents: &[&Document]) -> Result<(), ApplyError> {
+        let versions: BTreeSet<&str> =
+            documents.iter().map(|document| document.api_version()).collect();
+        let (cluster, known) = (self.cluster, &self.known);
+        let new = versions.into_iter().filter(|version| !known.contains_key(*version));
+        let asked = new.map(|version| async move {
+            let kinds = cluster.kinds(version).await?;
+            Ok::<_, ApplyError>((version.to_owned(), kinds))
+        });
+        let found = futures_util::future::try_join_all(asked).await?;
+        self.known.extend(found);
+        Ok(())
     }
 
     async fn kind(&mut self, api_version: &str, kind: &str) -> Result<Option<Kind>, ApplyError> {

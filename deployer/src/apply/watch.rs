@@ -200,6 +200,10 @@ impl Watch<'_> {
         if matches!(status.code(), Some(401 | 403)) {
             return Err(status.into());
         }
+        // What it last saw is forgotten by the server: it looks at everything anew.
+        if status.code() == Some(410) {
+            return Ok(());
+        }
         if self.last_break.is_none() {
             self.progress.tell(News::Warning(format!("{}; trying again", crate::chain(&status))));
         }

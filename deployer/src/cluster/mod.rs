@@ -74,14 +74,15 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`].
     pub async fn connect_to(context: Option<&str>) -> Result<Self, ClusterError> {
-        let config = match context {
-            None => Config::infer().await.map_err(|error| ClusterError::Config(error.to_string())),
-            Some(_) => {
-                let options =
-                    KubeConfigOptions { context: context.map(str::to_owned), ..Default::default() };
-                let config = Config::from_kubeconfig(&options).await;
-                config.map_err(|error| ClusterError::Config(crate::chain(&error)))
-            }
+        // In a pod, its own account will do; elsewhere that there is none says nothing.
+        let is_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        let config = if context.is_none() && is_pod {
+            Config::infer().await.map_err(|error| ClusterError::Config(error.to_string()))
+        } else {
+            let options =
+                KubeConfigOptions { context: context.map(str::to_owned), ..Default::default() };
+            let config = Config::from_kubeconfig(&options).await;
+            config.map_err(|error| ClusterError::Config(crate::chain(&error)))
         };
         Self::of(config?)
     }

@@ -213,7 +213,8 @@ fn what_was_uninstalled_is_installed_again_with_its_data() {
     site.with_values("install", "one.json", &[]).run().expect(0);
     site.ours("uninstall", &["--yes", "--purge-data"]).run().expect(0);
     for kind in ["persistentvolumeclaim", "secret"] {
-        assert_eq!(site.namespace.get(kind)["items"], json!([]), "{kind}");
+        // kubectl says nothing where there is none.
+        assert_eq!(site.namespace.get(kind), Value::Null, "{kind}");
     }
 }
 
@@ -329,4 +330,19 @@ fn owners_quotas_and_rights_are_told() {
         "{told}"
     );
     assert_eq!(site.history().last(), Some(&(3, "failed".to_owned())));
+}
+
+/// The server's connections are not closed: they are silent.
+#[test]
+fn a_cluster_that_loses_its_power_is_waited_for() {
+    let Some(site) = Site::new("release-power") else { return };
+    let running = site.with_values("install", "one.json", &[]).spawn();
+    eventually("it to wait", || running.stderr().contains("waiting for StatefulSet"));
+    let reboot = Command::new(variable("CLUSTER"))
+        .args(["reboot", "--dir", &variable("CLUSTER_DIR")])
+        .output()
+        .expect("the cluster's driver");
+    assert!(reboot.status.success(), "{}", String::from_utf8_lossy(&reboot.stderr));
+    running.wait().expect(0);
+    assert_eq!(site.history(), [deployed(1)]);
 }

@@ -316,6 +316,7 @@ fn what_the_cluster_refuses_is_said() {
     fails(&cluster, Some("POST"), "/secrets", ending, 1, "install-ending");
     world.verb(&["install", "-n", "missing"]).run().failed(5, "install-no-namespace");
     cluster.put("namespaces/maas", json!({"status": {"phase": "Terminating"}}));
+    run(&world, "install", &[]).run().failed(5, "install-namespace-ending");
     world.env("KUBECONFIG", world.path("none"));
     run(&world, "install", &[]).run().failed(1, "install-no-kubeconfig");
 }

@@ -173,7 +173,7 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
     let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
     let is_dry_run = asked.query().contains("dryRun=All");
     match (asked.method.as_str(), parts.as_slice()) {
-        ("GET", [namespace]) => match objects.get(&format!("namespaces/{namespace}")) {
+        ("GET", [namespace]) => match objects.get(&format!("{namespace}/namespaces/{namespace}")) {
             Some(found) => Answer::json(200, found),
             None if *namespace == "missing" => failure(404, "namespaces \"missing\" not found"),
             None => Answer::json(
