@@ -18,10 +18,13 @@
 //! | [`images`] | the images of a release, and lists of them |
 //! | [`values`] | files and options over the chart's own values, checked |
 //! | [`render`] | the chart rendered, as Helm renders it |
-//! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods |
+//! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods; objects of any kind |
+//! | [`release`] | releases as Helm records them |
+//! | [`apply`] | has a cluster hold what was rendered, and waits for it |
 //! | [`jobs`] | a file a job |
 //! | [`cli`] | verbs, output, exit codes |
 
+pub mod apply;
 pub mod chart;
 pub mod cli;
 pub mod cluster;
@@ -32,6 +35,7 @@ pub mod keyring;
 pub mod maas;
 pub mod manifest;
 pub mod region_command;
+pub mod release;
 pub mod render;
 pub mod secret;
 pub mod settings;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::release::{HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs};
 use super::release_args::{ReleaseArgs, ValuesArgs};
 use crate::jobs::wait_for::Target;
 
@@ -14,7 +15,7 @@ use crate::jobs::wait_for::Target;
     name = "maas-deployer",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 error, 5 refused before starting, 64 usage, 130 and 143 \
+    after_help = "Exit codes: 0 done, 1 error, 5 refused before starting, 6 locked, 64 usage, 130 and 143 \
         interrupted."
 )]
 pub(super) struct Cli {
@@ -66,6 +67,16 @@ pub(super) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Install a release, and wait until it works
+    Install(InstallArgs),
+    /// Upgrade a release, and wait until it works; where nothing changed, nothing is written
+    Upgrade(UpgradeArgs),
+    /// Go back to an earlier revision of a release
+    Rollback(RollbackArgs),
+    /// Delete a release; volumes and their Secrets stay
+    Uninstall(UninstallArgs),
+    /// List the revisions of a release
+    History(HistoryArgs),
     /// Print the manifests that an installation applies
     Template(TemplateArgs),
     /// Print the values, the chart's own and those given
@@ -158,6 +169,8 @@ pub(super) enum Job {
     CreateAdmin,
     /// Have MAAS serve its API over TLS
     EnableTls,
+    /// Have MAAS serve its API without TLS
+    DisableTls,
     /// Write the administrator's API key to its Secret
     ExportApiKey,
     /// Set MAAS's settings, boot source and selections
@@ -202,7 +215,7 @@ pub(super) enum ProbeSubject {
 }
 
 /// `90s`, `15m`, `2h`, `1h30m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is no duration such as 90s, 15m or 2h");
     let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     let duration = span.try_into().map_err(|_| wrong())?;

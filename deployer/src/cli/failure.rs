@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::hints;
 use super::output::Output;
+use super::release;
+use crate::apply::ApplyError;
 use crate::jobs::JobError;
 use crate::render::RenderError;
 use crate::settings::LoadError;
@@ -17,6 +19,7 @@ pub(super) enum Exit {
     Done = 0,
     Error = 1,
     Refused = 5,
+    Locked = 6,
     Usage = 64,
     Interrupted = 130,
     Terminated = 143,
@@ -100,6 +103,21 @@ impl Failure {
             failure.details.clone_from(details);
         }
         failure
+    }
+
+    /// A release cannot be changed.
+    pub(super) fn apply(doing: impl Into<String>, error: &ApplyError) -> Self {
+        Self {
+            exit: release::exit(error),
+            details: release::details(error),
+            hint: Some(release::hint(error)),
+            ..Self::new(doing, error)
+        }
+    }
+
+    /// Refused before anything was changed.
+    pub(super) fn refused(doing: &str, reason: &str, hint: &str) -> Self {
+        Self { exit: Exit::Refused, ..Self::message(doing, reason) }.with_hint(hint)
     }
 
     /// Prints on stderr for people, and with `-o json` on stdout for programs.

@@ -65,6 +65,7 @@ async fn work(job: &Job, context: &Context) -> Result<Report, JobError> {
         Job::SeedSecret => jobs::seed_secret::run(context).await,
         Job::CreateAdmin => jobs::create_admin::run(context).await,
         Job::EnableTls => jobs::enable_tls::run(context).await,
+        Job::DisableTls => jobs::disable_tls::run(context).await,
         Job::ExportApiKey => jobs::export_api_key::run(context).await,
         Job::Configure => jobs::configure::run(context).await,
         Job::ImportImages => jobs::import_images::run(context).await,
@@ -102,6 +103,7 @@ fn name(job: &Job) -> &'static str {
         Job::SeedSecret => "seed-secret",
         Job::CreateAdmin => "create-admin",
         Job::EnableTls => "enable-tls",
+        Job::DisableTls => "disable-tls",
         Job::ExportApiKey => "export-api-key",
         Job::Configure => "configure",
         Job::ImportImages => "import-images",
@@ -113,7 +115,7 @@ fn name(job: &Job) -> &'static str {
 }
 
 /// Ends with SIGINT or SIGTERM.
-async fn interrupted() -> Exit {
+pub(super) async fn interrupted() -> Exit {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

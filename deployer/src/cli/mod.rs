@@ -11,6 +11,7 @@ mod images;
 mod job;
 mod logging;
 mod output;
+mod release;
 mod release_args;
 mod template;
 mod values;
@@ -39,6 +40,11 @@ pub fn run(args: Vec<OsString>) -> u8 {
     logging::start(&cli);
     let output = Output::new(&cli.global);
     let ended = match &cli.verb {
+        Verb::Install(args) => release::install(args, &output),
+        Verb::Upgrade(args) => release::upgrade(args, &output),
+        Verb::Rollback(args) => release::rollback(args, &output),
+        Verb::Uninstall(args) => release::uninstall(args, &output),
+        Verb::History(args) => release::history(args, &output),
         Verb::Template(args) => template::run(args, &output),
         Verb::Values(args) => values::run(args, &output),
         Verb::Images(args) => images::run(args, &output),

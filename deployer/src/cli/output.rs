@@ -28,6 +28,10 @@ impl Output {
         self.format == Format::Json
     }
 
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// A line of data that is no more than a confirmation; nothing with `-q` or
     /// `-o json`.
     pub(super) fn confirm(&self, text: &str) {

@@ -31,6 +31,11 @@ pub(super) struct ReleaseArgs {
 }
 
 impl ReleaseArgs {
+    /// Those of a verb that reads them otherwise.
+    pub(super) fn new(release: String, namespace: Option<String>) -> Self {
+        Self { release, namespace }
+    }
+
     /// The namespace: the one that was named, else the one that the current
     /// context of the kubeconfig names, else `maas`.
     pub(super) fn namespace(&self) -> String {
@@ -41,6 +46,11 @@ impl ReleaseArgs {
             context.context?.namespace.filter(|name| !name.is_empty())
         };
         self.namespace.clone().or_else(of_context).unwrap_or_else(|| NAMESPACE.to_owned())
+    }
+
+    /// The namespace that the command line names.
+    pub(super) fn named_namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
     }
 
     /// What the chart is rendered for: a first installation.

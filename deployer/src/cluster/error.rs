@@ -1,5 +1,16 @@
 //! What may go wrong between a job and Kubernetes.
 
+/// What the API server says of one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// Its word for the kind of problem, such as `FieldManagerConflict`.
+    pub reason: String,
+    /// The field, such as `.spec.replicas`.
+    pub field: String,
+    /// What it says.
+    pub message: String,
+}
+
 /// A failure of Kubernetes, or on the way to it.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -15,6 +26,10 @@ pub enum ClusterError {
         code: u16,
         /// What it says.
         message: String,
+        /// Its word for the kind of refusal, such as `Conflict` or `Forbidden`.
+        reason: String,
+        /// What it says of single fields.
+        fields: Vec<FieldProblem>,
     },
     /// The API server did not answer.
     #[error("cannot {doing}: no answer from Kubernetes: {reason}")]
@@ -27,14 +42,46 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    /// What a watch could not begin with.
+    pub(crate) fn of_watch(error: &kube::Error) -> Self {
+        Self::new("watch the workloads", error)
+    }
+
+    /// What a watch was told.
+    pub(crate) fn of_status(status: &kube::core::Status) -> Self {
+        Self::of_watch(&kube::Error::Api(Box::new(status.clone())))
+    }
+
+    /// What went wrong with a watch otherwise.
+    pub(crate) fn of_text(reason: &str) -> Self {
+        Self::Transport { doing: "watch the workloads".to_owned(), reason: reason.to_owned() }
+    }
+
     pub(super) fn new(doing: &str, error: &kube::Error) -> Self {
         let doing = doing.to_owned();
         match error {
             kube::Error::Api(status) => {
-                Self::Api { doing, code: status.code, message: status.message.clone() }
+                let causes = status.details.iter().flat_map(|details| &details.causes);
+                let fields = causes.map(|cause| FieldProblem {
+                    reason: cause.reason.clone(),
+                    field: cause.field.clone(),
+                    message: cause.message.clone(),
+                });
+                Self::Api {
+                    doing,
+                    code: status.code,
+                    message: brief(status),
+                    reason: status.reason.clone(),
+                    fields: fields.collect(),
+                }
             }
             other => Self::Transport { doing, reason: innermost(other) },
         }
+    }
+
+    /// An answer that did not come in time.
+    pub(super) fn silent(doing: &str) -> Self {
+        Self::Transport { doing: doing.to_owned(), reason: "no answer in time".to_owned() }
     }
 
     /// The HTTP status of a refusal.
@@ -55,6 +102,33 @@ impl ClusterError {
             Self::Api { code, .. } => *code == 429 || *code >= 500,
         }
     }
+}
+
+/// How long a message may be, in characters. Where a whole object is printed into
+/// one, as for a Job's template, nobody reads it.
+const LONG: usize = 700;
+
+/// What a refusal says, without objects that are printed into it.
+fn brief(status: &kube::core::Status) -> String {
+    if status.message.chars().count() <= LONG {
+        return status.message.clone();
+    }
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let parts: Vec<String> = causes
+        .map(|cause| {
+            let end = cause.message.rsplit(": ").next().unwrap_or_default();
+            format!("{}: {}", cause.field, cut(end))
+        })
+        .collect();
+    if parts.is_empty() { cut(&status.message) } else { parts.join("; ") }
+}
+
+fn cut(text: &str) -> String {
+    if text.chars().count() <= LONG {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(LONG).collect();
+    format!("{start}…")
 }
 
 /// What the system or the TLS library says; kube's own text repeats it.

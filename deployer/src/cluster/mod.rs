@@ -4,15 +4,20 @@
 //! itself is tried again a few times.
 
 mod error;
+mod image;
+mod objects;
 mod secrets;
 mod workloads;
 
 use std::time::Duration;
 
+use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 use tracing::warn;
 
-pub use error::ClusterError;
+pub use error::{ClusterError, FieldProblem};
+pub use image::Image;
+pub use objects::{Applying, FIELD_MANAGER, Kind, Place, prefix};
 pub use secrets::{Made, SecretData};
 pub use workloads::{JobState, Pod, Scale};
 
@@ -24,13 +29,25 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(8),
 ];
 
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a verb of many calls goes on asking.
+const PERSISTENCE: Duration = Duration::from_secs(120);
+
 /// The label of objects that jobs make.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "maas-deployer");
+
+/// The field manager of jobs, in the cluster.
+pub const JOBS: &str = "maas-deployer-job";
 
 /// A cluster.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    namespace: String,
+    /// How long it is asked again where there is no answer.
+    persistence: Duration,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -47,34 +64,103 @@ impl Cluster {
     pub async fn connect() -> Result<Self, ClusterError> {
         let mut config =
             Config::infer().await.map_err(|error| ClusterError::Config(error.to_string()))?;
+        config.read_timeout = Some(PATIENCE);
+        Self::of(config)
+    }
+
+    /// As [`Self::connect`], for a verb that watches: connections may be silent
+    /// for minutes. `context` is one of the kubeconfig's.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn connect_to(context: Option<&str>) -> Result<Self, ClusterError> {
+        // In a pod, its own account will do; elsewhere that there is none says nothing.
+        let is_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        let config = if context.is_none() && is_pod {
+            Config::infer().await.map_err(|error| ClusterError::Config(error.to_string()))
+        } else {
+            let options =
+                KubeConfigOptions { context: context.map(str::to_owned), ..Default::default() };
+            let config = Config::from_kubeconfig(&options).await;
+            config.map_err(|error| ClusterError::Config(crate::chain(&error)))
+        };
+        Self::of(config?)
+    }
+
+    fn of(mut config: Config) -> Result<Self, ClusterError> {
         config.connect_timeout = Some(Duration::from_secs(10));
-        config.read_timeout = Some(Duration::from_secs(30));
         // Here, where it is bounded and told; see `patiently`.
         config.default_retry = false;
+        let namespace = config.default_namespace.clone();
         let client =
             Client::try_from(config).map_err(|error| ClusterError::Config(crate::chain(&error)))?;
-        Ok(Self { client })
+        Ok(Self { client, namespace, persistence: Duration::ZERO })
+    }
+
+    /// The namespace that the pod is in, or the kubeconfig's context names; else
+    /// `default`.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// A cluster behind a client of the caller's.
     #[must_use]
     pub fn with_client(client: Client) -> Self {
-        Self { client }
+        let namespace = client.default_namespace().to_owned();
+        Self { client, namespace, persistence: Duration::ZERO }
+    }
+
+    /// As this one, but asks for minutes before it gives up: a verb of many calls
+    /// outlives a restart of the API server.
+    #[must_use]
+    pub fn persistent(self) -> Self {
+        Self { persistence: PERSISTENCE, ..self }
+    }
+
+    /// Whether there is an API server that knows this account.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn greet(&self) -> Result<(), ClusterError> {
+        let ask = tokio::time::timeout(PATIENCE, self.client.apiserver_version());
+        match ask.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(ClusterError::new("reach the cluster", &error)),
+            Err(_) => Err(ClusterError::silent("reach the cluster")),
+        }
+    }
+
+    /// The client, for what is watched.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
     }
 }
 
 /// Asks until it is answered, a bounded number of times.
 async fn patiently<T>(
     doing: &str,
+    ask: impl AsyncFnMut() -> Result<T, kube::Error>,
+) -> Result<T, ClusterError> {
+    persistently(doing, Duration::ZERO, ask).await
+}
+
+/// As [`patiently`], and after that until `persistence` is over.
+async fn persistently<T>(
+    doing: &str,
+    persistence: Duration,
     mut ask: impl AsyncFnMut() -> Result<T, kube::Error>,
 ) -> Result<T, ClusterError> {
+    let end = tokio::time::Instant::now() + persistence;
     let mut pauses = PAUSES.iter();
     loop {
         let error = match ask().await {
             Ok(answer) => return Ok(answer),
             Err(error) => ClusterError::new(doing, &error),
         };
-        match pauses.next() {
+        let is_early = tokio::time::Instant::now() < end;
+        let pause = pauses.next().or_else(|| PAUSES.get(2).filter(|_| is_early));
+        match pause {
             Some(pause) if error.passes() => {
                 let reason = crate::chain(&error);
                 warn!(reason, pause_ms = pause.as_millis(), "trying again");

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use crate::support::{World, eventually};
 
 /// A namespace of a test's own; removed with this.
-struct Namespace {
-    name: String,
+pub(crate) struct Namespace {
+    pub(crate) name: String,
     kubectl: String,
 }
 
 impl Namespace {
-    fn new(world: &mut World, name: &str) -> Option<Self> {
+    pub(crate) fn new(world: &mut World, name: &str) -> Option<Self> {
         if std::env::var_os("DEPLOYER_TEST_CLUSTER").is_none() {
             let _ = writeln!(std::io::stderr(), "not run: no DEPLOYER_TEST_CLUSTER ({name})");
             return None;
@@ -33,7 +33,7 @@ impl Namespace {
         Some(namespace)
     }
 
-    fn kubectl(&self, args: &[&str], input: &str) -> String {
+    pub(crate) fn kubectl(&self, args: &[&str], input: &str) -> String {
         let mut command = Command::new(&self.kubectl);
         command.args(["--namespace", &self.name]).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -45,11 +45,11 @@ impl Namespace {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    fn apply(&self, object: &Value) {
+    pub(crate) fn apply(&self, object: &Value) {
         self.kubectl(&["apply", "--filename", "-"], &object.to_string());
     }
 
-    fn get(&self, what: &str) -> Value {
+    pub(crate) fn get(&self, what: &str) -> Value {
         let text = self.kubectl(&["get", what, "--ignore-not-found", "--output", "json"], "");
         serde_json::from_str(&text).unwrap_or_default()
     }
@@ -93,7 +93,7 @@ fn regions_are_stopped_and_failed_jobs_removed() {
     world.stand_in();
     world.made_database();
     let Some(namespace) = Namespace::new(&mut world, "deployer-quiesce") else { return };
-    let labels = json!({"app.kubernetes.io/instance": "maas"});
+    let labels = crate::kubernetes::labels();
     // No image: the pods are there, and never run.
     let pod = json!({"containers": [{"name": "x", "image": "none.invalid/none:0"}],
         "terminationGracePeriodSeconds": 1});

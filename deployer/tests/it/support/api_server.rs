@@ -1,4 +1,5 @@
-//! A stand-in for Kubernetes' API server: objects in memory, with the calls that the jobs make.
+//! A stand-in for Kubernetes' API server: objects in memory, with the calls that the jobs and the
+//! verbs on releases make. It knows no managed fields: what depends on them is tested on a real one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,11 +11,22 @@ use super::world::World;
 
 type Objects = Arc<Mutex<BTreeMap<String, Value>>>;
 
+/// What is refused: which requests, and how.
+#[derive(Clone)]
+struct Refusal {
+    method: Option<&'static str>,
+    part: String,
+    status: u16,
+    body: Option<Value>,
+    /// How often; for ever where it is none.
+    left: Option<u32>,
+}
+
 /// The server.
 pub(crate) struct ApiServer {
     pub(crate) http: HttpServer,
     objects: Objects,
-    refusals: Arc<Mutex<Vec<(String, u16)>>>,
+    refusals: Arc<Mutex<Vec<Refusal>>>,
 }
 
 impl ApiServer {
@@ -22,13 +34,14 @@ impl ApiServer {
     /// and may change others, as controllers do.
     pub(crate) fn start(world: &mut World, react: fn(&mut BTreeMap<String, Value>)) -> Self {
         let objects = Objects::default();
-        let refusals: Arc<Mutex<Vec<(String, u16)>>> = Arc::default();
+        let refusals: Arc<Mutex<Vec<Refusal>>> = Arc::default();
         let (held, refused) = (Arc::clone(&objects), Arc::clone(&refusals));
         let http = HttpServer::start(move |asked| {
-            let refused = refused.lock().expect("refusals").clone();
-            if let Some((_, status)) = refused.iter().find(|(part, _)| asked.target.contains(part))
-            {
-                return failure(*status, "no right to do that");
+            if let Some(answer) = refusal(asked, &mut refused.lock().expect("refusals")) {
+                return answer;
+            }
+            if let Some(kinds) = kinds(asked.path()) {
+                return Answer::json(200, &kinds);
             }
             let mut objects = held.lock().expect("objects");
             let answer = answer(asked, &mut objects);
@@ -47,7 +60,30 @@ impl ApiServer {
 
     /// Refuses what has `part` in its URL.
     pub(crate) fn refuse(&self, part: &str, status: u16) {
-        self.refusals.lock().expect("refusals").push((part.to_owned(), status));
+        self.refuse_with(None, part, status, None, None);
+    }
+
+    /// Refuses `left` requests of that method, or all; a status of 0 ends the connection.
+    pub(crate) fn refuse_with(
+        &self,
+        method: Option<&'static str>,
+        part: &str,
+        status: u16,
+        body: Option<Value>,
+        left: Option<u32>,
+    ) {
+        let refusal = Refusal { method, part: part.to_owned(), status, body, left };
+        self.refusals.lock().expect("refusals").push(refusal);
+    }
+
+    /// Refuses nothing any more.
+    pub(crate) fn allow_all(&self) {
+        self.refusals.lock().expect("refusals").clear();
+    }
+
+    /// All objects, by their paths.
+    pub(crate) fn objects(&self) -> BTreeMap<String, Value> {
+        self.objects.lock().expect("objects").clone()
     }
 
     /// Puts an object; the path is `secrets/NAME` of namespace maas, or with namespace before.
@@ -80,13 +116,71 @@ fn whole(path: &str) -> String {
     if path.matches('/').count() == 2 { path.to_owned() } else { format!("maas/{path}") }
 }
 
+fn refusal(asked: &Asked, refusals: &mut [Refusal]) -> Option<Answer> {
+    let fits = |one: &&mut Refusal| {
+        asked.target.contains(&one.part)
+            && one.method.is_none_or(|method| method == asked.method)
+            && one.left != Some(0)
+    };
+    let refusal = refusals.iter_mut().find(fits)?;
+    refusal.left = refusal.left.map(|left| left - 1);
+    Some(match (refusal.status, &refusal.body) {
+        (0, _) => Answer::Cut,
+        (status, Some(body)) => Answer::json(status, body),
+        (status, None) => failure(status, "no right to do that"),
+    })
+}
+
+/// What the server says that it knows: its version, and the kinds that the chart has.
+fn kinds(path: &str) -> Option<Value> {
+    let version = path.strip_prefix("/apis/").or_else(|| path.strip_prefix("/api/"));
+    let kinds: &[(&str, &str)] = match version {
+        None if path == "/version" => {
+            return Some(json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0",
+            "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}));
+        }
+        Some("v1") => &[
+            ("Secret", "secrets"),
+            ("ConfigMap", "configmaps"),
+            ("Service", "services"),
+            ("ServiceAccount", "serviceaccounts"),
+            ("Pod", "pods"),
+            ("PersistentVolumeClaim", "persistentvolumeclaims"),
+        ],
+        Some("apps/v1") => &[("StatefulSet", "statefulsets")],
+        Some("batch/v1") => &[("Job", "jobs")],
+        Some("policy/v1") => &[("PodDisruptionBudget", "poddisruptionbudgets")],
+        Some("networking.k8s.io/v1") => &[("Ingress", "ingresses")],
+        Some("rbac.authorization.k8s.io/v1") => {
+            &[("Role", "roles"), ("RoleBinding", "rolebindings")]
+        }
+        _ => return None,
+    };
+    let resources: Vec<Value> = kinds
+        .iter()
+        .map(
+            |(kind, plural)| json!({"kind": kind, "name": plural, "namespaced": true, "verbs": []}),
+        )
+        .collect();
+    Some(json!({"kind": "APIResourceList", "groupVersion": version, "resources": resources}))
+}
+
 fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
     let Some((_, rest)) = asked.path().split_once("/namespaces/") else {
         return failure(404, "the server could not find the requested resource");
     };
     let parts: Vec<&str> = rest.split('/').collect();
     let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
+    let is_dry_run = asked.query().contains("dryRun=All");
     match (asked.method.as_str(), parts.as_slice()) {
+        ("GET", [namespace]) => match objects.get(&format!("{namespace}/namespaces/{namespace}")) {
+            Some(found) => Answer::json(200, found),
+            None if *namespace == "missing" => failure(404, "namespaces \"missing\" not found"),
+            None => Answer::json(
+                200,
+                &json!({"metadata": {"name": namespace}, "status": {"phase": "Active"}}),
+            ),
+        },
         ("GET", [namespace, kind]) => list(asked, &format!("{namespace}/{kind}/"), objects),
         ("POST", [namespace, kind]) => {
             let name = body["metadata"]["name"].as_str().unwrap_or_default();
@@ -97,13 +191,41 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
             if objects.contains_key(&key) {
                 return failure(409, "already exists");
             }
-            objects.insert(key, body.clone());
-            Answer::json(201, &body)
+            let made = with_version(body, 1);
+            objects.insert(key, made.clone());
+            Answer::json(201, &made)
         }
         (method, [namespace, kind, name, ..]) => {
             let key = format!("{namespace}/{kind}/{name}");
+            let is_apply = asked.header("Content-Type") == Some("application/apply-patch+yaml");
+            if method == "PATCH" && is_apply && !objects.contains_key(&key) {
+                let made = with_version(body, 1);
+                if !is_dry_run {
+                    objects.insert(key, made.clone());
+                }
+                return Answer::json(201, &made);
+            }
             let Some(object) = objects.get_mut(&key) else { return failure(404, "not found") };
+            let version =
+                object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok());
+            let next = version.unwrap_or(1) + 1;
             match method {
+                "PATCH" if is_apply => {
+                    let mut merged = object.clone();
+                    merge(&mut merged, &body);
+                    if !is_dry_run && merged != *object {
+                        *object = with_version(merged.clone(), next);
+                    }
+                    Answer::json(200, &merged)
+                }
+                "PUT" => {
+                    if body["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"]
+                    {
+                        return failure(409, "the object has been modified");
+                    }
+                    *object = with_version(body, next);
+                    Answer::json(200, &object.clone())
+                }
                 "GET" => Answer::json(200, &object.clone()),
                 "PATCH" => {
                     merge(object, &body);
@@ -123,6 +245,11 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
         }
         _ => failure(404, "not found"),
     }
+}
+
+fn with_version(mut object: Value, version: u64) -> Value {
+    object["metadata"]["resourceVersion"] = json!(version.to_string());
+    object
 }
 
 fn list(asked: &Asked, below: &str, objects: &BTreeMap<String, Value>) -> Answer {
@@ -148,6 +275,7 @@ fn list(asked: &Asked, below: &str, objects: &BTreeMap<String, Value>) -> Answer
 
 fn failure(code: u16, message: &str) -> Answer {
     let reason = match code {
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "NotFound",
         409 => "AlreadyExists",

@@ -143,6 +143,15 @@ impl World {
         job
     }
 
+    /// A run of a verb that is no job.
+    pub(crate) fn verb(&self, args: &[&str]) -> Job {
+        let mut job = Job::verb(args).named(self.dir.path().display().to_string(), "DIR");
+        for (name, value) in &self.env {
+            job = job.env(name, value);
+        }
+        job.env("USER", "tester").hiding(&self.secrets)
+    }
+
     /// Runs db-init and db-sync.
     pub(crate) fn made_database(&self) {
         self.job(&["db-init"]).run().expect(0);

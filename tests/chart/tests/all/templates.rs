@@ -9,8 +9,8 @@ use chart_tests::template::actions;
 use chart_tests::{values, yaml};
 
 const KEYWORDS: [&str; 8] = ["if", "else", "end", "with", "range", "define", "template", "nil"];
-/// `contains` (of text) and `int` are beyond the first list of that renderer.
-const FUNCTIONS: [&str; 31] = [
+/// `contains` (of text), `int` and `splitList` are beyond the first list of that renderer.
+const FUNCTIONS: [&str; 32] = [
     "and",
     "b64enc",
     "contains",
@@ -34,6 +34,7 @@ const FUNCTIONS: [&str; 31] = [
     "quote",
     "required",
     "sha256sum",
+    "splitList",
     "squote",
     "ternary",
     "toJson",

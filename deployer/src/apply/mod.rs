@@ -1,0 +1,46 @@
+//! Has a cluster hold what was rendered, and waits for it.
+//!
+//! | part | is |
+//! |---|---|
+//! | `documents` | the objects in a manifest's text |
+//! | `phase` | the groups that an installation is shown in |
+//! | `target` | an object that is to be there: where, with which marks of its release |
+//! | `ownership` | whose a field is, and how Helm's become ours |
+//! | `plan` | what would change, by server-side dry run; nothing is written |
+//! | `hooks` | hooks, as Helm runs them |
+//! | `ready` | whether a workload is as it should be |
+//! | `trouble` | what cannot heal by itself, and what is known of it |
+//! | `streams` | watches, as one stream of what they see |
+//! | `watch` | waits for workloads by watching them |
+//! | `ended` | waits for one object: until it is gone, or a hook has ended |
+//! | `verb` | what is done with a release, in Helm's words |
+//! | `operation` | install, upgrade, rollback: record, hooks, objects, wait |
+//! | `uninstall` | the way back |
+//! | `progress` | what is told while it goes on |
+
+mod documents;
+mod ended;
+mod error;
+mod hooks;
+mod operation;
+mod ownership;
+mod phase;
+mod plan;
+mod progress;
+mod ready;
+mod streams;
+mod target;
+mod trouble;
+mod uninstall;
+mod verb;
+mod watch;
+
+pub use documents::{ManifestError, documents};
+pub use error::{ApplyError, Conflict};
+pub use operation::{Done, Operation, Options};
+pub use phase::Phase;
+pub use plan::{Action, Change, Plan};
+pub use progress::{News, Progress};
+pub use trouble::{Trouble, TroubleKind};
+pub use uninstall::{Kept, Uninstall, Uninstalled};
+pub use verb::Verb;

@@ -1,0 +1,106 @@
+//! The groups that an installation is shown in.
+//!
+//! The chart's pods wait for each other in init containers, so everything is
+//! applied at once, and phases are what is waited for in turn.
+
+use crate::manifest::Document;
+
+/// A phase, in the order in which they end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// All that does not run: Secrets, ConfigMaps, accounts, Services.
+    Configuration,
+    /// The chart's own database.
+    Database,
+    /// MAAS's role and database.
+    DbInit,
+    /// The database's schema.
+    Schema,
+    /// The secret that regions and racks share.
+    SharedSecret,
+    /// The regions, with the mirror.
+    Region,
+    /// MAAS's administrator, and TLS of its API.
+    Admin,
+    /// MAAS's settings and boot source.
+    Settings,
+    /// The API key, into its Secret.
+    ApiKey,
+    /// The racks, and the log server.
+    Rack,
+    /// What else the values add.
+    Others,
+    /// The boot images.
+    Images,
+}
+
+impl Phase {
+    /// Its name for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Database => "database",
+            Self::DbInit => "db-init",
+            Self::Schema => "schema",
+            Self::SharedSecret => "shared secret",
+            Self::Region => "region",
+            Self::Admin => "administrator",
+            Self::Settings => "settings",
+            Self::ApiKey => "API key",
+            Self::Rack => "rack",
+            Self::Others => "other workloads",
+            Self::Images => "images",
+        }
+    }
+
+    /// The phase of an object.
+    #[must_use]
+    pub fn of(document: &Document) -> Self {
+        if !runs(document.kind()) {
+            return Self::Configuration;
+        }
+        let labels = document.object.pointer("/metadata/labels");
+        let component = labels.and_then(|labels| labels.get("app.kubernetes.io/component"));
+        match component.and_then(|component| component.as_str()).unwrap_or_default() {
+            "postgresql" => Self::Database,
+            "db-init" => Self::DbInit,
+            "db-sync" => Self::Schema,
+            "seed-secret" => Self::SharedSecret,
+            "region" => Self::Region,
+            "create-admin" | "enable-tls" => Self::Admin,
+            "configure" => Self::Settings,
+            "export-api-key" => Self::ApiKey,
+            "rack" | "syslog" => Self::Rack,
+            "import-images" => Self::Images,
+            _ => Self::Others,
+        }
+    }
+}
+
+/// Whether objects of that kind run, and are waited for.
+#[must_use]
+pub(crate) fn runs(kind: &str) -> bool {
+    matches!(kind, "StatefulSet" | "Deployment" | "DaemonSet" | "Job")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn workloads_have_the_phase_of_their_component() {
+        let of = |kind: &str, component: &str| {
+            let labels = json!({"app.kubernetes.io/component": component});
+            let object = json!({"kind": kind, "metadata": {"name": "a", "labels": labels}});
+            Phase::of(&Document { source: String::new(), text: String::new(), object })
+        };
+        assert_eq!(of("ConfigMap", "region"), Phase::Configuration);
+        assert_eq!(of("StatefulSet", "region"), Phase::Region);
+        assert_eq!(of("Job", "db-sync"), Phase::Schema);
+        assert_eq!(of("Deployment", "mine"), Phase::Others);
+        assert!(Phase::Others < Phase::Images);
+    }
+}

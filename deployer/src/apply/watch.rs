@@ -1,0 +1,359 @@
+//! Waits for workloads by watching them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::runtime::watcher;
+use tokio::time::{Instant, sleep_until};
+
+use super::ended::job_trouble;
+use super::error::ApplyError;
+use super::phase::{Phase, runs};
+use super::progress::{News, Progress};
+use super::ready::Readiness;
+use super::streams::{self, Seen, Streams};
+use super::target::Target;
+use super::trouble::{self, PodTrouble, Trouble, TroubleKind};
+use crate::cluster::{Cluster, ClusterError, Place};
+
+/// How often it is looked whether a grace is over, and told what is waited for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A workload that is waited for.
+#[derive(Clone, Debug)]
+struct Workload {
+    kind: String,
+    name: String,
+    namespace: String,
+    phase: Phase,
+    state: Readiness,
+    /// The revision that a StatefulSet's pods are to have.
+    revision: Option<String>,
+}
+
+impl Workload {
+    fn shown(&self) -> String {
+        format!("{} {}", self.kind, self.name)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.state == Readiness::Ready
+    }
+
+    fn said(&self) -> &str {
+        match &self.state {
+            Readiness::Ready => "ready",
+            Readiness::Waiting(reason) | Readiness::Failed(reason) => reason,
+        }
+    }
+}
+
+/// A pod's trouble, and since when.
+struct Ill {
+    trouble: PodTrouble,
+    since: Instant,
+    pod: Pod,
+}
+
+/// Waits for workloads.
+pub(crate) struct Watch<'a> {
+    cluster: &'a Cluster,
+    workloads: Vec<Workload>,
+    ill: HashMap<String, Ill>,
+    over: BTreeSet<Phase>,
+    last_event: Option<String>,
+    last_break: Option<ClusterError>,
+    progress: &'a dyn Progress,
+}
+
+/// Waits until all workloads among `targets` are as they should be.
+///
+/// # Errors
+/// [`ApplyError::Trouble`] at once where one cannot be, and
+/// [`ApplyError::Timeout`] at `end`; `limit` is what is told then.
+pub(crate) async fn wait_ready(
+    cluster: &Cluster,
+    targets: &[&Target],
+    release: &str,
+    end: Instant,
+    limit: Duration,
+    progress: &dyn Progress,
+) -> Result<(), ApplyError> {
+    let workloads: Vec<Workload> = targets.iter().filter_map(|target| workload(target)).collect();
+    if workloads.is_empty() {
+        return Ok(());
+    }
+    let mut streams = watches(cluster, &workloads, release);
+    let mut watch = Watch {
+        cluster,
+        workloads,
+        ill: HashMap::new(),
+        over: BTreeSet::new(),
+        last_event: None,
+        last_break: None,
+        progress,
+    };
+    let mut tick = tokio::time::interval_at(Instant::now() + TICK, TICK);
+    loop {
+        tokio::select! {
+            seen = streams.next() => match seen {
+                Some(seen) => watch.note(seen)?,
+                None => return Ok(()),
+            },
+            _ = tick.tick() => watch.tell(),
+            () = sleep_until(end) => return Err(watch.timed_out(limit)),
+        }
+        if watch.workloads.iter().all(Workload::is_ready) {
+            watch.tell();
+            return Ok(());
+        }
+        watch.look_for_trouble().await?;
+    }
+}
+
+fn workload(target: &Target) -> Option<Workload> {
+    runs(&target.kind).then(|| Workload {
+        kind: target.kind.clone(),
+        name: target.name.clone(),
+        namespace: target.namespace.clone().unwrap_or_default(),
+        phase: target.phase,
+        state: Readiness::Waiting("not seen yet".to_owned()),
+        revision: None,
+    })
+}
+
+fn watches(cluster: &Cluster, workloads: &[Workload], release: &str) -> Streams {
+    let mut streams = Streams::new();
+    let spaces: BTreeSet<&str> = workloads.iter().map(|one| one.namespace.as_str()).collect();
+    for space in spaces {
+        let here = workloads.iter().filter(|one| one.namespace == space);
+        let kinds: BTreeSet<&str> = here.map(|one| one.kind.as_str()).collect();
+        for kind in kinds {
+            streams.push(streams::of_kind(cluster, space, kind));
+        }
+        let labels = format!("app.kubernetes.io/instance={release}");
+        streams.push(streams::of_pods(cluster, space, &labels));
+        streams.push(streams::of_warnings(cluster, space));
+    }
+    streams
+}
+
+impl Watch<'_> {
+    fn note(&mut self, seen: Seen) -> Result<(), ApplyError> {
+        match seen {
+            Seen::Workload { kind, name, namespace, state, revision } => {
+                self.last_break = None;
+                if let Some(one) = self.find(kind, &name, &namespace) {
+                    one.state = state;
+                    one.revision = revision;
+                }
+            }
+            Seen::Gone { kind, name, namespace } => {
+                if let Some(one) = self.find(kind, &name, &namespace) {
+                    one.state = Readiness::Waiting("it is not there".to_owned());
+                }
+            }
+            Seen::Pod(pod) => self.note_pod(*pod),
+            Seen::PodGone(name) => drop(self.ill.remove(&name)),
+            Seen::Event(text) => {
+                // An event of something else in the namespace is none of ours.
+                if self.workloads.iter().any(|one| text.starts_with(&one.name)) {
+                    self.last_event = Some(text);
+                }
+            }
+            Seen::Broken(error) => return self.note_break(&error),
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, kind: &str, name: &str, namespace: &str) -> Option<&mut Workload> {
+        self.workloads
+            .iter_mut()
+            .find(|one| one.kind == kind && one.name == name && one.namespace == namespace)
+    }
+
+    fn note_pod(&mut self, pod: Pod) {
+        let name = pod.name_any();
+        match trouble::of_pod(&pod) {
+            Some(trouble) => {
+                let same = |ill: &Ill| ill.trouble.kind == trouble.kind;
+                let since = self.ill.get(&name).filter(|ill| same(ill)).map(|ill| ill.since);
+                let since = since.unwrap_or_else(Instant::now);
+                self.ill.insert(name, Ill { trouble, since, pod });
+            }
+            None => drop(self.ill.remove(&name)),
+        }
+    }
+
+    /// A server that is gone comes back, or the time is over; one that refuses does not.
+    fn note_break(&mut self, error: &watcher::Error) -> Result<(), ApplyError> {
+        let status = match error {
+            watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+                ClusterError::of_watch(error)
+            }
+            watcher::Error::WatchError(status) => ClusterError::of_status(status),
+            other => ClusterError::of_text(&crate::chain(other)),
+        };
+        if matches!(status.code(), Some(401 | 403)) {
+            return Err(status.into());
+        }
+        // What it last saw is forgotten by the server: it looks at everything anew.
+        if status.code() == Some(410) {
+            return Ok(());
+        }
+        if self.last_break.is_none() {
+            self.progress.tell(News::Warning(format!("{}; trying again", crate::chain(&status))));
+        }
+        self.last_break = Some(status);
+        Ok(())
+    }
+
+    async fn look_for_trouble(&mut self) -> Result<(), ApplyError> {
+        let failed = self.workloads.iter().find(|one| matches!(one.state, Readiness::Failed(_)));
+        if let Some(failed) = failed {
+            return Err(ApplyError::Trouble(Box::new(self.failed(failed).await)));
+        }
+        let now = Instant::now();
+        let over: Vec<String> = self
+            .ill
+            .iter()
+            .filter(|(_, ill)| now.duration_since(ill.since) >= ill.trouble.grace)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in over {
+            let Some(ill) = self.ill.get(&name) else { continue };
+            let Some(workload) = self.workload_of(&ill.pod) else { continue };
+            if is_old(&ill.pod, workload) {
+                // Kubernetes does not replace a pod that never was ready.
+                let place = pod_place(&workload.namespace, &name);
+                self.cluster.delete(&place).await?;
+                self.progress.tell(News::Done(format!(
+                    "deleted the pod {name}: it is of an old revision, and cannot start"
+                )));
+                self.ill.remove(&name);
+                continue;
+            }
+            return Err(ApplyError::Trouble(Box::new(
+                self.pod_trouble(&name, ill, workload).await,
+            )));
+        }
+        Ok(())
+    }
+
+    fn workload_of(&self, pod: &Pod) -> Option<&Workload> {
+        let owner = pod.owner_references().first()?;
+        self.workloads.iter().filter(|one| !one.is_ready()).find(|one| match one.kind.as_str() {
+            "Deployment" => {
+                owner.kind == "ReplicaSet"
+                    && owner.name.rsplit_once('-').is_some_and(|(name, _)| name == one.name)
+            }
+            kind => owner.kind == kind && owner.name == one.name,
+        })
+    }
+
+    async fn pod_trouble(&self, name: &str, ill: &Ill, workload: &Workload) -> Trouble {
+        let trouble = &ill.trouble;
+        let container = trouble.container.as_deref();
+        let has_run = trouble.kind == TroubleKind::Crashes;
+        let of = container.map(|container| format!(", container {container}")).unwrap_or_default();
+        let space = &workload.namespace;
+        let next = match (has_run, container) {
+            (true, Some(container)) => {
+                format!("kubectl -n {space} logs {name} -c {container} --previous")
+            }
+            _ => format!("kubectl -n {space} describe pod {name}"),
+        };
+        Trouble {
+            kind: trouble.kind,
+            what: format!("{}, pod {name}{of}", workload.shown()),
+            reason: trouble.reason.clone(),
+            details: trouble::details(self.cluster, space, name, container, has_run).await,
+            next,
+            exit_code: None,
+        }
+    }
+
+    async fn failed(&self, workload: &Workload) -> Trouble {
+        if workload.kind == "Job" {
+            return job_trouble(self.cluster, &workload.namespace, &workload.name, workload.said())
+                .await;
+        }
+        Trouble {
+            kind: TroubleKind::Workload,
+            what: workload.shown(),
+            reason: workload.said().to_owned(),
+            details: Vec::new(),
+            next: describe(workload),
+            exit_code: None,
+        }
+    }
+
+    /// Tells phases that are over, and the first that is not.
+    fn tell(&mut self) {
+        let mut phases: BTreeMap<Phase, Vec<&Workload>> = BTreeMap::new();
+        for one in &self.workloads {
+            phases.entry(one.phase).or_default().push(one);
+        }
+        let total = phases.len();
+        let mut first = None;
+        let mut over = Vec::new();
+        for (phase, workloads) in &phases {
+            match workloads.iter().find(|one| !one.is_ready()) {
+                None => over.push(*phase),
+                Some(one) if first.is_none() => first = Some((*phase, (*one).clone())),
+                Some(_) => {}
+            }
+        }
+        let count = over.len();
+        for phase in over {
+            if self.over.insert(phase) {
+                self.progress.tell(News::Over(phase));
+            }
+        }
+        if let Some((phase, one)) = first {
+            let what = format!("{}: {}", one.shown(), one.said());
+            let event = self.last_event.clone();
+            self.progress.tell(News::Waiting { phase, over: (count, total), what, event });
+        }
+    }
+
+    fn timed_out(&self, limit: Duration) -> ApplyError {
+        let mut waiting: Vec<&Workload> =
+            self.workloads.iter().filter(|one| !one.is_ready()).collect();
+        waiting.sort_by_key(|one| one.phase);
+        let mut others: Vec<String> =
+            waiting.iter().skip(1).map(|one| format!("{}: {}", one.shown(), one.said())).collect();
+        others.extend(
+            self.ill.iter().map(|(name, ill)| format!("pod {name}: {}", ill.trouble.reason)),
+        );
+        others.extend(self.last_event.iter().map(|event| format!("last event: {event}")));
+        let (what, mut last, next) = match waiting.first() {
+            Some(one) => (one.shown(), one.said().to_owned(), describe(one)),
+            None => Default::default(),
+        };
+        if let Some(error) = &self.last_break {
+            last = crate::chain(error);
+        }
+        ApplyError::Timeout { what, waited: limit, last, others, next }
+    }
+}
+
+fn describe(workload: &Workload) -> String {
+    let (space, kind) = (&workload.namespace, workload.kind.to_lowercase());
+    format!("kubectl -n {space} describe {kind} {}", workload.name)
+}
+
+fn is_old(pod: &Pod, workload: &Workload) -> bool {
+    let held = pod.labels().get("controller-revision-hash");
+    match (&workload.revision, held) {
+        (Some(wanted), Some(held)) => workload.kind == "StatefulSet" && held != wanted,
+        _ => false,
+    }
+}
+
+fn pod_place(namespace: &str, name: &str) -> Place {
+    Place::named("/api/v1", Some(namespace), "pods", "Pod", name)
+}

@@ -1,0 +1,188 @@
+//! Options of the verbs on a release.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::super::args::duration;
+use super::super::failure::Failure;
+use super::super::release_args::{ReleaseArgs, ValuesArgs};
+use crate::apply::Options;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(in crate::cli) struct ClusterArgs {
+    /// A context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "CONTEXT", env = "MAAS_DEPLOYER_KUBE_CONTEXT")]
+    pub(super) kube_context: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SourceArgs {
+    #[command(flatten)]
+    pub(super) values: ValuesArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Values")]
+pub(in crate::cli) struct KeepArgs {
+    /// Put the values that are given over those of the last revision
+    #[arg(long, conflicts_with = "reset_values")]
+    pub(super) reuse_values: bool,
+    /// Take only the values that are given [default: so, unless none are given: then those of the last revision]
+    #[arg(long)]
+    pub(super) reset_values: bool,
+}
+
+/// How progress is shown, on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ProgressMode {
+    Auto,
+    Plain,
+    None,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How it is done")]
+pub(in crate::cli) struct ChangeArgs {
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Return when the objects are applied, without waiting for them
+    #[arg(long)]
+    no_wait: bool,
+    /// How long it may take in all, such as 90s, 15m or 2h
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
+    timeout: Duration,
+    /// Go on where a run before was killed and left the release pending
+    #[arg(long)]
+    recover: bool,
+    /// Take fields that other programs own
+    #[arg(long)]
+    force_conflicts: bool,
+    /// auto: bars on a terminal, else lines; plain: lines; none
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        value_name = "MODE",
+        env = "MAAS_DEPLOYER_PROGRESS"
+    )]
+    pub(super) progress: ProgressMode,
+}
+
+impl ChangeArgs {
+    pub(super) fn options(&self, create_namespace: bool) -> Options {
+        Options {
+            wait: !self.no_wait,
+            timeout: self.timeout,
+            dry_run: self.dry_run,
+            force_conflicts: self.force_conflicts,
+            recover: self.recover,
+            create_namespace,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct InstallArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    /// Make the namespace where it is not there
+    #[arg(long)]
+    pub(super) create_namespace: bool,
+    #[command(flatten)]
+    pub(super) change: ChangeArgs,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct UpgradeArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    /// Install the release where it is not there
+    #[arg(long)]
+    pub(super) install: bool,
+    /// With --install: make the namespace where it is not there
+    #[arg(long, requires = "install")]
+    pub(super) create_namespace: bool,
+    #[command(flatten)]
+    pub(super) keep: KeepArgs,
+    #[command(flatten)]
+    pub(super) change: ChangeArgs,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RollbackArgs {
+    /// The release [default: maas], and the revision to go back to
+    #[arg(value_name = "[RELEASE] REVISION", num_args = 1..=2, required = true)]
+    which: Vec<String>,
+    /// The namespace [default: that of the kubeconfig's context, else maas]
+    #[arg(short, long, value_name = "NAMESPACE", env = "MAAS_DEPLOYER_NAMESPACE")]
+    namespace: Option<String>,
+    #[command(flatten)]
+    pub(super) change: ChangeArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+}
+
+impl RollbackArgs {
+    /// Which release, and which revision.
+    pub(super) fn which(&self) -> Result<(ReleaseArgs, u32), Failure> {
+        let (release, revision) = match self.which.as_slice() {
+            [release, revision] => (release.clone(), revision),
+            [revision] => ("maas".to_owned(), revision),
+            _ => ("maas".to_owned(), &String::new()),
+        };
+        let number = revision.parse().ok().filter(|number| *number > 0);
+        let target = ReleaseArgs::new(release, self.namespace.clone());
+        number.map(|number| (target, number)).ok_or_else(|| {
+            let reason = format!("'{revision}' is no revision: it is a number from 1");
+            Failure::usage("cannot roll back", reason).with_hint("maas-deployer history lists them")
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct UninstallArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    /// Also delete the volumes and the Secrets with the passwords of what is on them
+    #[arg(long)]
+    pub(super) purge_data: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    /// Say what would be deleted and kept, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// How long it may take in all, such as 90s, 15m or 2h
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
+    pub(super) timeout: Duration,
+    /// auto: bars on a terminal, else lines; plain: lines; none
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        value_name = "MODE",
+        env = "MAAS_DEPLOYER_PROGRESS"
+    )]
+    pub(super) progress: ProgressMode,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct HistoryArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+}

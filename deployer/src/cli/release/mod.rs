@@ -1,0 +1,262 @@
+//! Verbs on a release: install, upgrade, rollback, uninstall, history.
+
+mod args;
+mod candidate;
+mod hints;
+mod history;
+mod progress;
+mod uninstall;
+
+use std::future::Future;
+
+use serde_json::{Value, json};
+
+pub(super) use args::{HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs};
+pub(super) use hints::{details, exit, hint};
+
+use self::args::{ChangeArgs, ClusterArgs};
+use super::failure::{Exit, Failure};
+use super::job::interrupted;
+use super::output::Output;
+use super::release_args::ReleaseArgs;
+use crate::apply::{ApplyError, Change, Done, Operation, Options};
+use crate::cluster::Cluster;
+use crate::release::{Candidate, Release};
+
+/// What is done, with its own arguments.
+enum Work {
+    Install(Box<Candidate>),
+    Upgrade(Box<Candidate>),
+    Rollback(u32),
+}
+
+pub(super) fn install(args: &InstallArgs, output: &Output) -> Result<Exit, Failure> {
+    let doing = format!("cannot install {}", args.release.release);
+    run(&doing, async || {
+        let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
+        let name = &args.release.release;
+        let candidate = candidate::first(&args.source, name, &namespace)?;
+        let context =
+            Context { cluster: &cluster, namespace: &namespace, name, doing: &doing, output };
+        let options = args.change.options(args.create_namespace);
+        context.change(Work::Install(Box::new(candidate)), &args.change, options).await
+    })
+}
+
+pub(super) fn upgrade(args: &UpgradeArgs, output: &Output) -> Result<Exit, Failure> {
+    let doing = format!("cannot upgrade {}", args.release.release);
+    run(&doing, async || {
+        let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
+        let name = &args.release.release;
+        let context =
+            Context { cluster: &cluster, namespace: &namespace, name, doing: &doing, output };
+        let options = args.change.options(args.create_namespace);
+        let work = match context.last(options).await? {
+            None if args.install => {
+                let candidate = candidate::first(&args.source, name, &namespace)?;
+                Work::Install(Box::new(candidate))
+            }
+            None => {
+                let (name, namespace) = (name.clone(), namespace.clone());
+                return Err(Failure::apply(&doing, &ApplyError::Absent { name, namespace }));
+            }
+            Some(last) => {
+                let candidate = candidate::after(&last, &args.source, &args.keep, &namespace)?;
+                Work::Upgrade(Box::new(candidate))
+            }
+        };
+        context.change(work, &args.change, options).await
+    })
+}
+
+pub(super) fn rollback(args: &RollbackArgs, output: &Output) -> Result<Exit, Failure> {
+    let (release, revision) = args.which()?;
+    let doing = format!("cannot roll {} back to revision {revision}", release.release);
+    run(&doing, async || {
+        let (cluster, namespace) = connect(&doing, &args.cluster, &release).await?;
+        let name = &release.release;
+        let context =
+            Context { cluster: &cluster, namespace: &namespace, name, doing: &doing, output };
+        context.change(Work::Rollback(revision), &args.change, args.change.options(false)).await
+    })
+}
+
+pub(super) fn uninstall(args: &UninstallArgs, output: &Output) -> Result<Exit, Failure> {
+    let doing = format!("cannot uninstall {}", args.release.release);
+    run(&doing, async || {
+        let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
+        uninstall::run(args, &cluster, &namespace, &doing, output).await
+    })
+}
+
+pub(super) fn history(args: &HistoryArgs, output: &Output) -> Result<Exit, Failure> {
+    let doing = format!("cannot list the revisions of {}", args.release.release);
+    run(&doing, async || {
+        let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
+        history::run(&args.release.release, &cluster, &namespace, &doing, output).await
+    })
+}
+
+/// Runs a verb on a runtime of its own.
+fn run<F: Future<Output = Result<Exit, Failure>>>(
+    doing: &str,
+    work: impl FnOnce() -> F,
+) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(doing, &error))?;
+    let ended = runtime.block_on(Box::pin(work()));
+    // A name that is being looked up must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The cluster, and the namespace that is meant.
+async fn connect(
+    doing: &str,
+    args: &ClusterArgs,
+    release: &ReleaseArgs,
+) -> Result<(Cluster, String), Failure> {
+    let cluster = Cluster::connect_to(args.kube_context.as_deref())
+        .await
+        .map_err(|error| Failure::apply(doing, &error.into()))?;
+    // Whoever waits for a cluster that is not there learns it at once; later it
+    // may go away for a while.
+    cluster.greet().await.map_err(|error| Failure::apply(doing, &error.into()))?;
+    let namespace = match (release.named_namespace(), &args.kube_context) {
+        (None, Some(_)) => cluster.namespace().to_owned(),
+        _ => release.namespace(),
+    };
+    Ok((cluster.persistent(), namespace))
+}
+
+/// Who runs this: `root@host, process 123`.
+fn by() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let user = user.unwrap_or_else(|_| format!("user {}", rustix::process::getuid().as_raw()));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{user}@{host}, process {}", std::process::id())
+}
+
+/// One operation, from the command line's side.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    cluster: &'a Cluster,
+    namespace: &'a str,
+    name: &'a str,
+    doing: &'a str,
+    output: &'a Output,
+}
+
+impl Context<'_> {
+    async fn last(&self, options: Options) -> Result<Option<Release>, Failure> {
+        let operation =
+            Operation::new(self.cluster, self.name, self.namespace, &by(), options, &());
+        operation.last().await.map_err(|error| self.failure(&error))
+    }
+
+    /// Does it, until it is done or a signal comes; then its record is closed.
+    async fn change(
+        &self,
+        work: Work,
+        args: &ChangeArgs,
+        options: Options,
+    ) -> Result<Exit, Failure> {
+        let by = by();
+        let progress = progress::of(args.progress, self.output);
+        let operation =
+            Operation::new(self.cluster, self.name, self.namespace, &by, options, &*progress);
+        let result = tokio::select! {
+            result = Box::pin(perform(&operation, &work)) => result,
+            exit = interrupted() => {
+                progress.close();
+                return Ok(self.closed(&operation, &by, exit).await);
+            }
+        };
+        progress.close();
+        match result {
+            Ok(done) => {
+                self.show(&work, &done, options);
+                Ok(Exit::Done)
+            }
+            Err(error) => Err(self.failure(&error)),
+        }
+    }
+
+    fn failure(&self, error: &ApplyError) -> Failure {
+        Failure::apply(self.doing, error)
+    }
+
+    async fn closed(&self, operation: &Operation<'_>, by: &str, exit: Exit) -> Exit {
+        let bound = std::time::Duration::from_secs(10);
+        let closed = tokio::time::timeout(bound, operation.interrupted(by)).await;
+        let state = match closed {
+            Ok(Ok(Some(revision))) => format!("revision {revision} is marked as failed; "),
+            Ok(Ok(None)) => String::new(),
+            Ok(Err(_)) | Err(_) => {
+                "the cluster did not answer, so the next run needs --recover; ".to_owned()
+            }
+        };
+        self.output.error(&format!("interrupted: {state}run the same command again to go on"));
+        exit
+    }
+
+    fn show(&self, work: &Work, done: &Done, options: Options) {
+        let (verb, past) = match work {
+            Work::Install(_) => ("install", "installed"),
+            Work::Upgrade(_) => ("upgrade", "upgraded"),
+            Work::Rollback(_) => ("rollback", "rolled back"),
+        };
+        self.output.json(&json!({
+            "schema": "maas-deployer/release/1",
+            "verb": verb,
+            "release": self.name,
+            "namespace": self.namespace,
+            "revision": done.revision,
+            "recorded": done.is_recorded,
+            "dry_run": options.dry_run,
+            "waited": options.wait && done.is_recorded,
+            "changes": done.changes.iter().map(change_json).collect::<Vec<_>>(),
+            "kept": done.kept,
+        }));
+        let (name, revision) = (self.name, done.revision);
+        if options.dry_run {
+            for change in &done.changes {
+                self.output.confirm(&format!("would {} the {}", change.action.name(), change.what));
+            }
+            let count = done.changes.len();
+            self.output.confirm(&format!("{count} objects would change; nothing was changed"));
+            return;
+        }
+        if !done.is_recorded {
+            self.output.confirm(&format!(
+                "{name}: nothing to change; revision {revision} is what is there"
+            ));
+            return;
+        }
+        for kept in &done.kept {
+            self.output.confirm(&format!("left the {kept}, which says that it is to be kept"));
+        }
+        let count = done.changes.len();
+        self.output.confirm(&format!(
+            "{past} {name} in {}: revision {revision}, {count} objects changed",
+            self.namespace
+        ));
+        if matches!(work, Work::Install(_)) && !done.notes.trim().is_empty() {
+            self.output.confirm(&format!("\n{}", done.notes.trim()));
+        }
+    }
+}
+
+async fn perform(operation: &Operation<'_>, work: &Work) -> Result<Done, ApplyError> {
+    match work {
+        Work::Install(candidate) => operation.install(candidate).await,
+        Work::Upgrade(candidate) => operation.upgrade(candidate).await,
+        Work::Rollback(revision) => operation.rollback(*revision).await,
+    }
+}
+
+fn change_json(change: &Change) -> Value {
+    json!({"action": change.action.name(), "object": change.what})
+}

@@ -1,0 +1,125 @@
+//! `maas-deployer uninstall`.
+
+use std::io::{BufRead as _, IsTerminal as _};
+
+use serde_json::{Value, json};
+
+use super::super::failure::{Exit, Failure};
+use super::super::job::interrupted;
+use super::super::output::Output;
+use super::args::UninstallArgs;
+use super::{by, progress};
+use crate::apply::{Kept, Uninstall};
+use crate::cluster::Cluster;
+
+pub(super) async fn run(
+    args: &UninstallArgs,
+    cluster: &Cluster,
+    namespace: &str,
+    doing: &str,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let name = &args.release.release;
+    let looked = Uninstall::look(cluster, name, namespace, &by())
+        .await
+        .map_err(|error| Failure::apply(doing, &error))?;
+    let (count, kept) = (looked.count(), looked.kept());
+    if args.dry_run {
+        tell(output, "would delete", count, &kept, args.purge_data);
+        let (kept, purged) = split(kept, args.purge_data);
+        show(output, name, namespace, true, count, &kept, &purged);
+        return Ok(Exit::Done);
+    }
+    if !args.yes {
+        tell(output, "deletes", count, &kept, args.purge_data);
+        ask(name, doing, args.purge_data)?;
+    }
+    let progress = progress::of(args.progress, output);
+    let work = looked.carry_out(args.purge_data, args.timeout, &*progress);
+    let result = tokio::select! {
+        result = Box::pin(work) => result,
+        exit = interrupted() => {
+            progress.close();
+            output.error("interrupted: run the same command again to go on");
+            return Ok(exit);
+        }
+    };
+    progress.close();
+    let gone = result.map_err(|error| Failure::apply(doing, &error))?;
+    output
+        .confirm(&format!("uninstalled {name} from {namespace}: {} objects deleted", gone.deleted));
+    for (mark, list) in [("kept", &gone.kept), ("purged", &gone.purged)] {
+        for what in list.volumes.iter().chain(&list.secrets).chain(&list.objects) {
+            output.confirm(&format!("{mark}: {what}"));
+        }
+    }
+    if !gone.kept.volumes.is_empty() || !gone.kept.secrets.is_empty() {
+        output.confirm(
+            "an install of the same name goes on with what was kept; kubectl delete removes it",
+        );
+    }
+    show(output, name, namespace, false, gone.deleted, &gone.kept, &gone.purged);
+    Ok(Exit::Done)
+}
+
+fn split(mut kept: Kept, purge: bool) -> (Kept, Kept) {
+    let mut purged = Kept::default();
+    if purge {
+        purged.volumes = std::mem::take(&mut kept.volumes);
+        purged.secrets = std::mem::take(&mut kept.secrets);
+    }
+    (kept, purged)
+}
+
+/// On stderr, as it is there to be answered or read, not to be parsed.
+fn tell(output: &Output, verb: &str, count: usize, kept: &Kept, purge: bool) {
+    output.error(&format!("{verb} {count} objects"));
+    let data = if purge { "AND ALL DATA" } else { "keeps" };
+    for what in kept.volumes.iter().chain(&kept.secrets) {
+        output.error(&format!("  {data}: {what}"));
+    }
+    for what in &kept.objects {
+        output.error(&format!("  keeps: {what}"));
+    }
+}
+
+/// Asks; without a terminal nobody can answer.
+fn ask(name: &str, doing: &str, purge: bool) -> Result<(), Failure> {
+    let refused = |reason: &str| Err(Failure::refused(doing, reason, "say it with --yes"));
+    if !std::io::stdin().is_terminal() {
+        return refused("it is not confirmed, and there is no terminal to ask on");
+    }
+    let what = if purge { format!("{name} and its data") } else { name.to_owned() };
+    let question = format!("Delete {what}? Type the release's name: ");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), question.as_bytes());
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    if read.is_err() || answer.trim() != name {
+        return refused("it was not confirmed");
+    }
+    Ok(())
+}
+
+fn show(
+    output: &Output,
+    name: &str,
+    namespace: &str,
+    dry_run: bool,
+    deleted: usize,
+    kept: &Kept,
+    purged: &Kept,
+) {
+    output.json(&json!({
+        "schema": "maas-deployer/uninstall/1",
+        "release": name,
+        "namespace": namespace,
+        "dry_run": dry_run,
+        "deleted": deleted,
+        "kept": listed(kept),
+        "purged": listed(purged),
+    }));
+}
+
+fn listed(kept: &Kept) -> Value {
+    json!({"volumes": kept.volumes, "secrets": kept.secrets, "objects": kept.objects})
+}
