@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chart_tests::{Helm, files, values};
+use maas_deployer::manifest::Document;
 use maas_deployer::render::{self, ReleaseInfo};
 use maas_deployer::values::{Values, Wanted};
 use maas_deployer::yaml;
@@ -17,7 +18,7 @@ fn ours(files: &[PathBuf], set: &[&str], release: &str, namespace: &str) -> Resu
     let values = Values::load(&wanted).map_err(|error| error.to_string())?;
     let rendered = render::render(&values, &ReleaseInfo::install(release, namespace))
         .map_err(|error| error.to_string())?;
-    let hooks = rendered.hooks.iter().map(|hook| hook.to_manifest());
+    let hooks = rendered.hooks.iter().map(Document::to_manifest);
     Ok(rendered.to_manifest() + &hooks.collect::<String>())
 }
 
