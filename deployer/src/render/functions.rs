@@ -41,7 +41,7 @@ const PLAIN: &[(&str, Function)] = &[
         rest.iter().try_fold(first.clone(), |into, from| merged(&into, from))
     }),
     ("nindent", |args| indented(args).map(|lines| text(format!("\n{lines}")))),
-    ("quote", |args| joined(args, |text| quoted(text))),
+    ("quote", |args| joined(args, quoted)),
     ("sha256sum", |args| {
         one_text(args, |text| {
             Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
