@@ -6,6 +6,17 @@ die() {
     exit 1
 }
 
+# Runs a command, and says how it ended and how long it took. `set -e` does not
+# hold inside of COMMAND: functions return by themselves.
+step() { # TITLE COMMAND...
+    local title=$1 status=0
+    local -i start=SECONDS
+    shift
+    "$@" || status=$?
+    printf '== step: %s, %d s, exit %d\n' "$title" $((SECONDS - start)) "$status"
+    return "$status"
+}
+
 # The absolute folder that cargo builds into.
 target_dir() {
     local dir=${CARGO_TARGET_DIR:-target}
@@ -40,6 +51,10 @@ make_venv() {
 # Where the images for tests are; the next run writes only those that changed.
 images_dir() { printf '%s/maas-mirror-tests/images/archives\n' "${XDG_CACHE_HOME:-$HOME/.cache}"; }
 
+# Where tests/cluster/cluster keeps the Helm that it builds, of this version.
+helm_version=v3.19.0
+helm_dir() { printf '%s/maas-mirror-tests/helm-%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}" "$helm_version"; }
+
 # What tests read to find the programs they run.
 export_programs() {
     local target venv
@@ -50,10 +65,6 @@ export_programs() {
     export STAND_IN_MAAS_BIN=$target/debug/stand-in-maas
     export SSTREAM_BIN=$venv/bin
     export MAAS_DEPLOYER_BIN=$target/debug/maas-deployer
-    # As tests/cluster/cluster builds it. Without Helm, the chart's tests are
-    # skipped, and fail under CI.
-    local helm
-    for helm in "${XDG_CACHE_HOME:-$HOME/.cache}"/maas-mirror-tests/helm-*/helm; do
-        if [[ -z ${HELM:-} && -x $helm ]] && ! command -v helm >/dev/null; then export HELM=$helm; fi
-    done
+    # One on PATH is any version: it is for machines that have built none.
+    if [[ -z ${HELM:-} && -x $(helm_dir)/helm ]]; then HELM=$(helm_dir)/helm && export HELM; fi
 }

@@ -10,6 +10,7 @@
        api        whether the pod speaks to Kubernetes
        resources  of the container
        security   security context of the container
+       notes      annotations of the pod, if any: what else has to run the job again
 */}}
 
 {{/* The pod template. All that it says is written here or as JSON, so its text
@@ -24,6 +25,9 @@
 metadata:
   labels:
     {{- include "maas.selector" (dict "root" $root "component" $job.name) | nindent 4 }}
+  {{- with $job.notes }}
+  annotations: {{ toJson . }}
+  {{- end }}
 spec:
   restartPolicy: Never
   serviceAccountName: {{ include "maas.fullname" $root }}-{{ $job.account }}
@@ -132,6 +136,30 @@ podFailurePolicy:
   rules:
     - action: FailJob
       onExitCodes: {operator: In, values: [5, 64]}
+{{- end -}}
+
+{{/* A job that is run by the clock. Its name does not change: its template may.
+     Takes also schedule. */}}
+{{- define "maas.job.cron" -}}
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: {{ include "maas.fullname" .root }}-{{ .job.name }}
+  labels:
+    {{- include "maas.labels" (dict "root" .root "component" .job.name) | nindent 4 }}
+spec:
+  schedule: {{ .schedule | quote }}
+  concurrencyPolicy: Forbid
+  successfulJobsHistoryLimit: 1
+  failedJobsHistoryLimit: 1
+  jobTemplate:
+    metadata:
+      labels:
+        {{- include "maas.selector" (dict "root" .root "component" .job.name) | nindent 8 }}
+    spec:
+      {{- include "maas.job.failure" . | nindent 6 }}
+      template:
+        {{- include "maas.job.template" . | nindent 8 }}
 {{- end -}}
 
 {{/* A job that is a hook: its name does not change, since Helm removes it

@@ -105,6 +105,35 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
 {{- .Values.conf.maas.url.maas_url | default (printf "http://%s-region.%s%s" (include "maas.fullname" .) (include "maas.domain" .) .Values.endpoints.maas_region.path.default) -}}
 {{- end -}}
 
+{{/* The name under which jobs verify the API's certificate. */}}
+{{- define "maas.tls.name" -}}
+{{- .Values.conf.maas.tls.server_name | default (printf "%s-region.%s" (include "maas.fullname" .) (include "maas.domain" .)) -}}
+{{- end -}}
+
+{{/* The host of a URL: a name or an address, without brackets. */}}
+{{- define "maas.url.host" -}}
+{{- range $at, $part := splitList "/" . -}}
+{{- if eq $at 2 -}}
+{{- $bracketed := contains "]" $part -}}
+{{- range $piece, $text := splitList (ternary "]" ":" $bracketed) $part -}}
+{{- if eq $piece 0 -}}
+{{- range splitList "[" $text }}{{ . }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Not empty where a host is an IP address: only those have a colon, or a
+     number at their end. */}}
+{{- define "maas.host.is_address" -}}
+{{- $last := "" -}}
+{{- range splitList "." . -}}
+{{- $last = . -}}
+{{- end -}}
+{{- if or (contains ":" .) (eq (printf "%d" (int $last)) $last) -}}true{{- end -}}
+{{- end -}}
+
 {{/* The host name of the Ingress. */}}
 {{- define "maas.ingress.host" -}}
 {{- .Values.endpoints.maas_region.host_fqdn_override.public | default .Values.endpoints.maas_region.hosts.public -}}

@@ -123,7 +123,22 @@ livenessProbe:
 - {name: db-admin, secret: {secretName: {{ include "maas.secret.db-admin" $root | quote }}, defaultMode: 288, items: [{key: DATABASE_USERNAME, path: DATABASE_USERNAME}, {key: DATABASE_PASSWORD, path: DATABASE_PASSWORD}]}}
 {{ else if eq . "db-user" -}}
 - {name: db-user, secret: {secretName: {{ include "maas.secret.db-user" $root | quote }}, defaultMode: 288, items: [{key: DATABASE_USERNAME, path: DATABASE_USERNAME}, {key: DATABASE_PASSWORD, path: DATABASE_PASSWORD}]}}
-{{ else if eq . "admin" -}}
+{{/* Hooks run before the release's objects are there: what a hook brings is its
+     own, and what may be there already is optional, since a pod whose Secret is
+     missing would never start, nor say why. */}}
+{{- else if eq . "hook-db-user" -}}
+{{- $items := "[{key: DATABASE_USERNAME, path: DATABASE_USERNAME}, {key: DATABASE_PASSWORD, path: DATABASE_PASSWORD}]" -}}
+{{- if $root.Values.endpoints.maas_db.auth.user.password -}}
+- {name: db-user, secret: {secretName: {{ $fullname }}-quiesce, defaultMode: 288}}
+- {name: db-user-present, secret: {secretName: {{ include "maas.secret.db-user" $root | quote }}, defaultMode: 288, optional: true, items: {{ $items }}}}
+{{ else -}}
+- {name: db-user, secret: {secretName: {{ include "maas.secret.db-user" $root | quote }}, defaultMode: 288, optional: true, items: {{ $items }}}}
+{{ end -}}
+{{- else if eq . "hook-database-ca" -}}
+{{- if include "maas.database.ca" $root -}}
+- {name: database-ca, configMap: {name: {{ $fullname }}-quiesce, defaultMode: 292}}
+{{ end -}}
+{{- else if eq . "admin" -}}
 - {name: admin, secret: {secretName: {{ include "maas.secret.admin" $root | quote }}, defaultMode: 288, items: [{key: USERNAME, path: USERNAME}, {key: PASSWORD, path: PASSWORD}, {key: EMAIL, path: EMAIL}]}}
 {{ else if eq . "region-secret" -}}
 - {name: region-secret, secret: {secretName: {{ include "maas.secret.region" $root | quote }}, defaultMode: 288, items: [{key: REGION_SECRET, path: REGION_SECRET}]}}
@@ -170,7 +185,12 @@ livenessProbe:
 {{- if include "maas.keyring" $root -}}
 - {name: keyring, mountPath: /etc/maas-deployer/keyring, readOnly: true}
 {{ end -}}
-{{- else if eq . "database-ca" -}}
+{{- else if eq . "hook-db-user" -}}
+- {name: db-user, mountPath: /etc/maas-deployer/secrets/db-user, readOnly: true}
+{{ if $root.Values.endpoints.maas_db.auth.user.password -}}
+- {name: db-user-present, mountPath: /etc/maas-deployer/secrets/db-user-present, readOnly: true}
+{{ end -}}
+{{- else if or (eq . "database-ca") (eq . "hook-database-ca") -}}
 {{- if include "maas.database.ca" $root -}}
 - {name: database-ca, mountPath: /etc/maas-deployer/database-ca, readOnly: true}
 {{ end -}}

@@ -62,17 +62,14 @@
   | toJson -}}
 {{- end -}}
 
-{{/* An authority is at hand but where the chart makes the Secret of a
-     certificate without one. */}}
+{{/* What only the hook of an upgrade is told: no other job runs anew for it. */}}
+{{- define "maas.settings.upgrade" -}}
+{{- dict "region_image" (include "maas.image" (dict "root" . "image" .Values.images.tags.maas_region)) | toJson -}}
+{{- end -}}
+
 {{- define "maas.settings.tls" -}}
 {{- $tls := .Values.conf.maas.tls -}}
-{{- $made := and $tls.create (not .Values.cert_manager.enabled) -}}
-{{- dict
-  "enabled" $tls.enabled
-  "insecure" $tls.insecure
-  "ca" (and $tls.enabled (not (and $made (not $tls.ca))))
-  "port" 5443
-  | toJson -}}
+{{- dict "enabled" $tls.enabled "insecure" $tls.insecure "port" 5443 "server_name" $tls.server_name | toJson -}}
 {{- end -}}
 
 {{- define "maas.settings.mirror" -}}

@@ -81,8 +81,16 @@ pub enum SecretError {
     Control(PathBuf),
 }
 
+impl SecretError {
+    /// Whether there is no such file.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// A user's name and password.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// The name.
     pub username: String,
@@ -133,6 +141,20 @@ impl Mounts {
         self.login("secrets/db-user", "DATABASE_USERNAME", "DATABASE_PASSWORD")
     }
 
+    /// MAAS's own user of the database as its Secret has it before an upgrade, where that brings
+    /// another login (which [`Self::database_user`] then is); `None` where there is no such file.
+    ///
+    /// # Errors
+    /// [`SecretError`] where it is there and cannot be used.
+    pub fn present_database_user(&self) -> Result<Option<Login>, SecretError> {
+        let folder = "secrets/db-user-present";
+        match self.login(folder, "DATABASE_USERNAME", "DATABASE_PASSWORD") {
+            Ok(login) => Ok(Some(login)),
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// MAAS's administrator.
     ///
     /// # Errors
@@ -164,9 +186,7 @@ impl Mounts {
     pub fn api_key(&self) -> Result<Option<Secret>, SecretError> {
         match self.text("secrets/api-key/token") {
             Ok(key) => Ok(Some(key)),
-            Err(SecretError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(None)
-            }
+            Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -97,6 +97,12 @@ def test_scanners_find_the_packages(unpacked: Callable[[str], Path], name: str) 
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_public_authorities_are_trusted(unpacked: Callable[[str], Path], name: str) -> None:
+    bundle = (unpacked(name) / "etc/ssl/certs/ca-certificates.crt").read_text()
+    assert bundle.count("-----BEGIN CERTIFICATE-----") > 50
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_small_images_start_with_a_read_only_root(container: Callable[..., Container], name: str) -> None:
     one = container(name, args=[f"/usr/bin/{name}", "--version"], read_only=True)
     assert one.wait() == 0

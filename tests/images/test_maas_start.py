@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_an_empty_volume_gets_the_images_files(
     found = tree(data)
     for name, facts in tree(skeleton).items():
         assert found[name] == facts, name
-    assert not (data / ".maas-start-filling").exists()
+    assert {path.name for path in data.glob(".maas-start-*")} == {".maas-start-filled"}
     assert (data.stat().st_uid, data.stat().st_gid) == (800, 800)
 
 
@@ -93,27 +94,98 @@ def test_an_empty_volume_belongs_to_maas(start: Callable[..., Container], mounte
     assert (data.stat().st_uid, data.stat().st_gid) == (800, 800)
 
 
-def test_a_used_volume_is_left_alone(
+def test_what_is_in_a_volume_stays_and_what_it_lacks_comes(
     start: Callable[..., Container], mounted: Path, skeleton: Path, tmp_path: Path
 ) -> None:
-    data = volume(tmp_path, {"image-storage/squashfs": "mine", "dhcpd.leases": "changed"})
-    before = tree(data)
+    # As an image left it that kept no record; the empty one is what a mount leaves behind.
+    files = {"image-storage/squashfs": "mine", "dhcpd.leases": "changed", "boot-resources/cache/grub.cfg": ""}
+    data = volume(tmp_path, files)
     region = start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data, SKELETON: skeleton})
-    # What MAAS changed stays, and what it removed does not come back.
-    after = tree(data)
-    assert {name: after[name] for name in before} == before
-    assert not {"boot-resources", "prometheus", "current"} & {path.name for path in data.iterdir()}
-    assert "filled /var/lib/maas" not in region.output
+    assert (data / "image-storage/squashfs").read_text() == "mine"
+    assert (data / "dhcpd.leases").read_text() == "changed"
+    found, given = tree(data), tree(skeleton)
+    for name in ("prometheus", "current", "boot-resources/cache/grub.cfg"):
+        assert found[name] == given[name], name
+    assert "kept /var/lib/maas/dhcpd.leases" in region.output
+
+
+def test_a_newer_image_brings_what_is_new_and_nobody_changed(
+    start: Callable[..., Container], skeleton: Path, tmp_path: Path
+) -> None:
+    data = volume(tmp_path, {})
+    mounts = {"/var/lib/maas": data, SKELETON: skeleton}
+    for name in ("removed", "folder/part", "ours", "theirs"):
+        (skeleton / name).parent.mkdir(exist_ok=True)
+        (skeleton / name).write_text("old")
+    start(RACK, mounts)
+    # MAAS, or an operator, at work.
+    (data / "maas_id").write_text("abc123")
+    (data / "ours").write_text("mine")
+    (data / "removed").unlink()
+    shutil.rmtree(data / "folder")
+    # The newer image.
+    for name in ("removed", "folder/part", "folder/new", "ours", "theirs", "added/file"):
+        (skeleton / name).parent.mkdir(exist_ok=True)
+        (skeleton / name).write_text("new")
+    (skeleton / "theirs").chmod(0o600)
+    (skeleton / "current").unlink()
+    (skeleton / "current").symlink_to("prometheus")
+    second = start(RACK, mounts)
+    found, given = tree(data), tree(skeleton)
+    for name in ("theirs", "added", "added/file", "current"):
+        assert found[name] == given[name], name
+    assert (data / "current").readlink() == Path("prometheus")
+    assert (data / "ours").read_text() == "mine"
+    assert "kept /var/lib/maas/ours" in second.output
+    assert (data / "maas_id").read_text() == "abc123"
+    assert not (data / "removed").exists()
+    assert not (data / "folder").exists()
+    # Once is enough, for the files and for what is said of them.
+    third = start(RACK, mounts)
+    assert tree(data) == found
+    assert "maas-start:" not in third.output
+
+
+def test_an_older_image_again_is_an_image_like_any_other(
+    start: Callable[..., Container], skeleton: Path, tmp_path: Path
+) -> None:
+    data = volume(tmp_path, {})
+    mounts = {"/var/lib/maas": data, SKELETON: skeleton}
+    for text in ("old", "new", "old"):
+        (skeleton / "theirs").write_text(text)
+        start(RACK, mounts)
+        assert (data / "theirs").read_text() == text
+
+
+def test_a_file_that_the_chart_mounts_is_the_charts(
+    start: Callable[..., Container], tmp_path: Path
+) -> None:
+    etc, skeleton, own = tmp_path / "etc", tmp_path / "skeleton", tmp_path / "drivers.yaml"
+    etc.mkdir()
+    skeleton.mkdir()
+    (skeleton / "drivers.yaml").write_text("image: 1")
+    own.write_text("image: 1")
+    mounts = {"/etc/maas": etc, SKELETON.replace("var/lib", "etc"): skeleton}
+    start(RACK, mounts | {"/etc/maas/drivers.yaml": own})
+    (skeleton / "drivers.yaml").write_text("image: 2")
+    start(RACK, mounts | {"/etc/maas/drivers.yaml": own})
+    assert own.read_text() == "image: 1"
+    # The empty file that was mounted over is none that MAAS is to read.
+    assert (etc / "drivers.yaml").read_text() == ""
+    start(RACK, mounts)
+    assert (etc / "drivers.yaml").read_text() == "image: 2"
 
 
 def test_a_fill_that_was_cut_short_goes_on_and_overwrites_nothing(
     start: Callable[..., Container], mounted: Path, skeleton: Path, tmp_path: Path
 ) -> None:
-    data = volume(tmp_path, {".maas-start-filling": "", "dhcpd.leases": "changed", "prometheus/.keep": ""})
+    half = {".maas-start-filling": "", ".maas-start-new/0": "set time", ".maas-start-new/record": "x"}
+    data = volume(tmp_path, half | {"dhcpd.leases": "changed", "prometheus/.keep": ""})
     start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data, SKELETON: skeleton})
     assert (data / "dhcpd.leases").read_text() == "changed"
     assert tree(skeleton).keys() <= tree(data).keys()
-    assert not (data / ".maas-start-filling").exists()
+    left = {path.name for path in data.glob(".maas-start-*")}
+    assert left == {".maas-start-filled"}
 
 
 def test_a_second_start_changes_nothing(

@@ -20,17 +20,18 @@ def query(server: Container, sql: str, user: str = "maas", database: str = "maas
 def test_user_password_file_and_database_are_made_and_kept(
     container: Callable[..., Container], tmp_path: Path
 ) -> None:
-    data, secret = tmp_path / "data", tmp_path / "secret"
+    data, secret, user = tmp_path / "data", tmp_path / "secret", tmp_path / "user"
     data.mkdir()
     secret.write_text("sesame\n")
+    user.write_text("maas")
     options = {
         "environment": {
-            "POSTGRES_USER": "maas",
+            "POSTGRES_USER_FILE": "/user",
             "POSTGRES_PASSWORD_FILE": "/secret",
             "POSTGRES_DB": "maasdb",
             "PGDATA": "/var/lib/postgresql/data/pgdata",
         },
-        "mounts": {"/var/lib/postgresql/data": data, "/secret": secret},
+        "mounts": {"/var/lib/postgresql/data": data, "/secret": secret, "/user": user},
     }
     first = container("postgres", **options)
     wait_for("PostgreSQL", lambda: query(first, "select 1") == "1", evidence=first.evidence)

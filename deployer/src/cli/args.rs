@@ -169,6 +169,8 @@ pub(super) enum Job {
     CreateAdmin,
     /// Have MAAS serve its API over TLS
     EnableTls,
+    /// Have MAAS serve its API without TLS
+    DisableTls,
     /// Write the administrator's API key to its Secret
     ExportApiKey,
     /// Set MAAS's settings, boot source and selections

@@ -4,6 +4,7 @@
 //! itself is tried again a few times.
 
 mod error;
+mod image;
 mod objects;
 mod secrets;
 mod workloads;
@@ -15,6 +16,7 @@ use kube::{Client, Config};
 use tracing::warn;
 
 pub use error::{ClusterError, FieldProblem};
+pub use image::Image;
 pub use objects::{Applying, FIELD_MANAGER, Kind, Place, prefix};
 pub use secrets::{Made, SecretData};
 pub use workloads::{JobState, Pod, Scale};

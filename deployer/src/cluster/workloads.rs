@@ -1,5 +1,7 @@
 //! StatefulSets, Jobs and pods.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod as KubePod;
@@ -8,6 +10,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::error::ClusterError;
+use super::image::{self, Image};
 use super::{Cluster, JOBS, patiently};
 
 /// A pod, as far as a job cares.
@@ -21,6 +24,8 @@ pub struct Pod {
     pub is_ending: bool,
     /// The object that made it.
     pub owner: Option<String>,
+    /// What its containers run, by their names; init containers are left out.
+    pub images: BTreeMap<String, Image>,
 }
 
 impl Pod {
@@ -35,6 +40,18 @@ impl Pod {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         !matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
+}
+
+impl From<KubePod> for Pod {
+    fn from(pod: KubePod) -> Self {
+        Self {
+            name: pod.name_any(),
+            is_ending: pod.metadata.deletion_timestamp.is_some(),
+            owner: pod.owner_references().first().map(|owner| owner.name.clone()),
+            images: image::of(&pod),
+            phase: pod.status.and_then(|status| status.phase).unwrap_or_default(),
+        }
     }
 }
 
@@ -89,6 +106,35 @@ impl Cluster {
         patiently(&doing, async || api.patch_scale(name, &parameters, &patch).await).await.map(drop)
     }
 
+    /// The image that the containers called `container` of a StatefulSet's next pods get; `None`
+    /// where there is no such StatefulSet or container.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn next_image(
+        &self,
+        namespace: &str,
+        name: &str,
+        container: &str,
+    ) -> Result<Option<String>, ClusterError> {
+        let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), namespace);
+        let doing = format!("read the StatefulSet {namespace}/{name}");
+        let found = patiently(&doing, async || api.get_opt(name).await).await?;
+        let pod = found.and_then(|set| set.spec).and_then(|spec| spec.template.spec);
+        let mut containers = pod.map(|pod| pod.containers).unwrap_or_default().into_iter();
+        Ok(containers.find(|one| one.name == container).and_then(|one| one.image))
+    }
+
+    /// A pod; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, ClusterError> {
+        let api: Api<KubePod> = Api::namespaced(self.client.clone(), namespace);
+        let doing = format!("read the pod {namespace}/{name}");
+        Ok(patiently(&doing, async || api.get_opt(name).await).await?.map(Pod::from))
+    }
+
     /// The pods that a StatefulSet made.
     ///
     /// # Errors
@@ -103,12 +149,7 @@ impl Cluster {
         let parameters = ListParams::default().labels(selector);
         let doing = format!("list the pods in {namespace}");
         let list = patiently(&doing, async || api.list(&parameters).await).await?;
-        let pods = list.items.into_iter().map(|pod| Pod {
-            name: pod.name_any(),
-            is_ending: pod.metadata.deletion_timestamp.is_some(),
-            owner: pod.owner_references().first().map(|owner| owner.name.clone()),
-            phase: pod.status.and_then(|status| status.phase).unwrap_or_default(),
-        });
+        let pods = list.items.into_iter().map(Pod::from);
         Ok(pods.filter(|pod| pod.owner.as_deref() == Some(statefulset)).collect())
     }
 
@@ -123,7 +164,8 @@ impl Cluster {
         Ok(found.as_ref().map_or(JobState::Absent, state))
     }
 
-    /// Removes the Jobs that failed, with their pods, and returns their names.
+    /// Removes the Jobs that failed and whose names begin with `prefix`, with their pods, and
+    /// returns their names.
     ///
     /// # Errors
     /// [`ClusterError`].
@@ -131,12 +173,15 @@ impl Cluster {
         &self,
         namespace: &str,
         selector: &str,
+        prefix: &str,
     ) -> Result<Vec<String>, ClusterError> {
         let api = self.jobs(namespace);
         let parameters = ListParams::default().labels(selector);
         let doing = format!("list the Jobs in {namespace}");
         let list = patiently(&doing, async || api.list(&parameters).await).await?;
-        let failed = list.items.iter().filter(|job| matches!(state(job), JobState::Failed(_)));
+        let failed = list.items.iter().filter(|job| {
+            matches!(state(job), JobState::Failed(_)) && job.name_any().starts_with(prefix)
+        });
         let mut deleted = Vec::new();
         for job in failed {
             let name = job.name_any();

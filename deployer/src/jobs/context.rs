@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::JobError;
+use super::files;
 use crate::cluster::Cluster;
 use crate::database::{Server, Session};
 use crate::maas::{ApiKey, Client, Options, Problem, Retries, candidates};
 use crate::secret::{Mounts, Secret};
 use crate::settings::Settings;
-use crate::wait::{State, Wait};
+use crate::wait::{State, Wait, WaitError};
 
 /// What every job has.
 #[derive(Clone, Debug)]
@@ -62,14 +63,23 @@ impl Context {
     }
 
     /// How clients of MAAS are made.
-    pub(super) fn maas_options(&self) -> Options {
+    fn maas_options(&self) -> Result<Options, JobError> {
         let tls = self.settings.tls();
-        let ca = (tls.enabled && tls.ca).then(|| self.ca_file());
-        Options { ca_file: ca, insecure: tls.enabled && tls.insecure, retries: self.retries }
+        let mut options = Options { retries: self.retries, ..Options::default() };
+        if tls.enabled {
+            options.ca_file = self.ca_file()?;
+            options.insecure = tls.insecure;
+            options.server_name = Some(tls.server_name).filter(|name| !name.is_empty());
+        }
+        Ok(options)
     }
 
-    fn ca_file(&self) -> PathBuf {
-        self.mounts.path("maas-tls/ca.crt")
+    /// The authority of MAAS's certificate. A certificate of a public authority
+    /// comes without one, or with an empty file: those of the system do then.
+    pub(super) fn ca_file(&self) -> Result<Option<PathBuf>, JobError> {
+        let path = self.mounts.path("maas-tls/ca.crt");
+        let content = files::read(&path)?.unwrap_or_default();
+        Ok((!content.trim_ascii().is_empty()).then_some(path))
     }
 
     /// A client of MAAS, once its API answers.
@@ -79,33 +89,58 @@ impl Context {
         self.first_ready(&urls.iter().map(ToString::to_string).collect::<Vec<_>>()).await
     }
 
-    /// The client of the first of `urls` at which MAAS's API answers.
+    /// The client of the first of `urls` at which MAAS's API answers. Without TLS,
+    /// a MAAS that serves it still is waited for: disable-tls is under way.
     pub(super) async fn first_ready(&self, urls: &[String]) -> Result<Client, JobError> {
-        let options = self.maas_options();
-        let clients = urls.iter().map(|url| Client::new(url, &options));
-        let clients = clients.collect::<Result<Vec<_>, _>>()?;
-        let what = format!("MAAS's API at {}", urls.first().map_or("", String::as_str));
-        let wait = Wait::new(what, self.limit(Duration::from_secs(900)));
-        wait.next(self.region_logs())
-            .until(async || {
-                let mut reasons = Vec::new();
-                for client in &clients {
-                    let once = client.clone().with_retries(Retries::NONE);
-                    let Err(error) = once.version().await else {
-                        return Ok(State::Ready(client.clone()));
-                    };
-                    // The only place to look at says to look elsewhere.
-                    if clients.len() == 1 && matches!(error.problem, Problem::Redirect(_)) {
-                        return Err(error.into());
-                    }
-                    reasons.push(match clients.len() {
-                        1 => error.problem.to_string(),
-                        _ => format!("{}: {}", client.base(), error.problem),
-                    });
-                }
-                Ok(State::Waiting(reasons.join("; ")))
-            })
-            .await
+        let mut what = format!("MAAS's API at {}", urls.first().map_or("", String::as_str));
+        if let Some(name) = self.maas_options()?.server_name {
+            what = format!("{what} as {name}");
+        }
+        let mut serves_tls = false;
+        let wait = Wait::new(what, self.limit(Duration::from_secs(900))).next(self.region_logs());
+        let found = wait.until(async || {
+            let look = self.look_for_api(urls).await?;
+            serves_tls = matches!(look, Look::StillTls(_));
+            Ok(look.state())
+        });
+        found.await.map_err(|error| match error {
+            JobError::Wait(error) if serves_tls => {
+                JobError::Wait(WaitError { next: Some(self.job_logs("disable-tls")), ..error })
+            }
+            error => error,
+        })
+    }
+
+    /// One look. Its clients are new each time, as a mounted authority may come
+    /// late, or be replaced.
+    async fn look_for_api(&self, urls: &[String]) -> Result<Look, JobError> {
+        let (wants_tls, options) = (self.settings.tls().enabled, self.maas_options()?);
+        let mut reasons = Vec::new();
+        for url in urls {
+            let client = Client::new(url, &options)?;
+            let once = client.clone().with_retries(Retries::NONE);
+            let Err(error) = once.version().await else { return Ok(Look::Ready(client)) };
+            if let (false, Some(to)) = (wants_tls, error.redirected_to_tls()) {
+                return Ok(Look::StillTls(to.to_owned()));
+            }
+            // The only place to look at says to look elsewhere.
+            if urls.len() == 1 && matches!(error.problem, Problem::Redirect(_)) {
+                return Err(error.into());
+            }
+            reasons.push(match urls.len() {
+                1 => error.problem.to_string(),
+                _ => format!("{}: {}", client.base(), error.problem),
+            });
+        }
+        Ok(Look::NotYet(reasons.join("; ")))
+    }
+
+    /// The command that shows the log of the newest Job of a kind.
+    pub(super) fn job_logs(&self, job: &str) -> String {
+        let (namespace, release) = self.release().unwrap_or(("NAMESPACE", "RELEASE"));
+        format!(
+            "kubectl logs -n {namespace} -l app.kubernetes.io/instance={release},app.kubernetes.io/component={job} --tail=50"
+        )
     }
 
     /// A client of MAAS with an administrator's key, once its API answers: the
@@ -152,6 +187,26 @@ impl Context {
             format!("the user {} of the admin Secret is no administrator of MAAS", user.username),
             "name an administrator in the admin Secret",
         ))
+    }
+}
+
+/// What one look at MAAS's API found.
+enum Look {
+    Ready(Client),
+    /// It redirects to there, which nobody wants.
+    StillTls(String),
+    NotYet(String),
+}
+
+impl Look {
+    fn state(self) -> State<Client> {
+        match self {
+            Self::Ready(client) => State::Ready(client),
+            Self::StillTls(to) => State::Waiting(format!(
+                "MAAS still serves TLS, and redirects to {to}: waiting for the job disable-tls"
+            )),
+            Self::NotYet(reason) => State::Waiting(reason),
+        }
     }
 }
 

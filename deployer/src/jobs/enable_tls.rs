@@ -1,27 +1,28 @@
 //! `enable-tls`: has MAAS serve its API over TLS.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
-use serde_json::Value;
 
 use super::context::Context;
 use super::error::JobError;
 use super::report::Report;
-use super::{files, region_image, schema};
+use super::{files, region_image, tls_record};
 use crate::database::Session;
+use crate::maas::candidates;
 use crate::region_command::Run;
 use crate::secret::Secret;
 
 /// How long `config_tls` may take.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// Where MAAS keeps certificate and key.
-const PATH: &str = "global/tls";
 
 /// Gives MAAS the mounted certificate, unless it has it.
 ///
@@ -30,7 +31,10 @@ const PATH: &str = "global/tls";
 pub async fn run(context: &Context) -> Result<Report, JobError> {
     let mut report = Report::default();
     let tls = context.settings.tls();
-    let pair = Pair::read(context, tls.ca)?;
+    let pair = Pair::read(context)?;
+    if !tls.insecure {
+        pair.verify(&verified_name(context)?)?;
+    }
     let session = context.maas_database().await?;
     if is_so(&session, &pair, tls.port).await? {
         report.noted(format!("MAAS has this certificate, on port {}", tls.port));
@@ -45,6 +49,17 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     Ok(report)
 }
 
+/// The name under which jobs verify the certificate.
+fn verified_name(context: &Context) -> Result<String, JobError> {
+    let tls = context.settings.tls();
+    if !tls.server_name.is_empty() {
+        return Ok(tls.server_name);
+    }
+    let urls = candidates(&context.settings.region()?.url, &tls)?;
+    let host = urls.first().and_then(|url| url.host_str()).unwrap_or_default();
+    Ok(host.trim_matches(['[', ']']).to_owned())
+}
+
 /// The mounted certificate and key.
 struct Pair {
     certificate: String,
@@ -53,12 +68,12 @@ struct Pair {
 }
 
 impl Pair {
-    fn read(context: &Context, has_ca: bool) -> Result<Self, JobError> {
+    fn read(context: &Context) -> Result<Self, JobError> {
         let file = |name: &str| context.mounts.path(&format!("maas-tls/{name}"));
         let pair = Self {
             certificate: text(&file("tls.crt"))?,
             key: Secret::new(text(&file("tls.key"))?),
-            ca: has_ca.then(|| text(&file("ca.crt"))).transpose()?,
+            ca: context.ca_file()?.map(|path| text(&path)).transpose()?,
         };
         pair.check()?;
         Ok(pair)
@@ -68,8 +83,7 @@ impl Pair {
     fn check(&self) -> Result<(), JobError> {
         let refuse =
             |reason: String| JobError::refused(reason, "check the Secret that conf.maas.tls names");
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(self.certificate.as_bytes()).flatten().collect();
+        let chain = certificates(&self.certificate);
         if chain.is_empty() {
             return Err(refuse("tls.crt holds no certificate in PEM".to_owned()));
         }
@@ -77,6 +91,32 @@ impl Pair {
             .map_err(|_| refuse("tls.key holds no private key in PEM".to_owned()))?;
         CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
             .map_err(|error| refuse(format!("tls.key and tls.crt do not fit: {error}")))?;
+        Ok(())
+    }
+
+    /// That jobs will accept it under `name`: once MAAS serves it, none of them
+    /// could do its work otherwise.
+    fn verify(&self, name: &str) -> Result<(), JobError> {
+        let refuse = |reason: String| {
+            JobError::refused(
+                format!("jobs would not accept the certificate as {name}'s: {reason}"),
+                "give a certificate with that name, or set conf.maas.tls.server_name to one that it has; \
+                 unless a public authority signed it, the Secret needs that authority as ca.crt",
+            )
+        };
+        let wrong = |error: rustls::Error| refuse(error.to_string());
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let ca = self.ca.as_deref().unwrap_or_default();
+        roots.add_parsable_certificates(certificates(ca));
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| refuse(error.to_string()))?;
+        let chain = certificates(&self.certificate);
+        let Some((own, others)) = chain.split_first() else { return Ok(()) };
+        let server = ServerName::try_from(name).map_err(|error| refuse(error.to_string()))?;
+        verifier.verify_server_cert(own, others, &server, &[], UnixTime::now()).map_err(wrong)?;
         Ok(())
     }
 
@@ -94,6 +134,11 @@ impl Pair {
     }
 }
 
+/// The certificates of a text in PEM.
+fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem.as_bytes()).flatten().collect()
+}
+
 fn text(path: &Path) -> Result<String, JobError> {
     let missing = || {
         JobError::refused(
@@ -105,25 +150,13 @@ fn text(path: &Path) -> Result<String, JobError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Whether MAAS has this certificate, key and port. Where MAAS keeps its secrets
-/// in Vault they are not seen here, and are given again, which does no harm.
+/// Whether MAAS has this certificate, key and port. Where they are in Vault they
+/// are given again, which does no harm.
 async fn is_so(session: &Session, pair: &Pair, port: u16) -> Result<bool, JobError> {
-    let doing = "read MAAS's certificate";
-    let sql = "SELECT value FROM maasserver_secret WHERE path = $1";
-    let Some(row) = session.row(doing, sql, &[&PATH]).await? else { return Ok(false) };
-    let held: Value = row.try_get(0).unwrap_or_default();
-    let same = |name: &str, wanted: &str| {
-        held.get(name).and_then(Value::as_str).unwrap_or_default().trim() == wanted.trim()
-    };
-    let sql = "SELECT value FROM maasserver_config WHERE name = 'tls_port'";
-    let held_port = match session.row("read the port of MAAS's TLS", sql, &[]).await {
-        Ok(row) => row.and_then(|row| row.try_get::<_, Value>(0).ok()),
-        Err(error) if schema::is_missing(&error) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let held_port = held_port.or_else(|| held.get("port").cloned()).unwrap_or_default();
+    let held = tls_record::read(session).await?;
+    let same = |name: &str, wanted: &str| held.text(name) == wanted.trim();
     Ok(same("cert", &pair.certificate)
         && same("key", pair.key.expose())
         && same("cacert", pair.ca.as_deref().unwrap_or_default())
-        && held_port == port)
+        && held.is_port(port))
 }

@@ -8,6 +8,7 @@ pub mod configure;
 pub mod create_admin;
 pub mod db_init;
 pub mod db_sync;
+pub mod disable_tls;
 pub mod enable_tls;
 pub mod export_api_key;
 pub mod import_images;
@@ -29,6 +30,7 @@ mod report;
 mod resources;
 mod schema;
 mod stale_regions;
+mod tls_record;
 
 pub use context::Context;
 pub use error::JobError;

@@ -27,7 +27,7 @@ pub enum Subject {
 }
 
 /// Asks whether `subject` is ready; or, with `live`, whether it is any use to
-/// wait for it: a database that is down makes no region dead.
+/// wait for it: a database that is down, or slow, makes no region dead.
 ///
 /// # Errors
 /// [`JobError`] where it is not.
@@ -45,7 +45,7 @@ pub async fn run(subject: Subject, live: bool, region: Option<&str>) -> Result<R
 
 async fn version(url: &str) -> Result<Result<(), MaasError>, JobError> {
     // Itself: whose certificate it is does not matter.
-    let options = Options { insecure: true, retries: Retries::NONE, ca_file: None };
+    let options = Options { insecure: true, retries: Retries::NONE, ..Options::default() };
     let client = Client::new(url, &options)?;
     match tokio::time::timeout(LIMIT, client.version()).await {
         Ok(answer) => Ok(answer.map(drop)),
@@ -77,11 +77,23 @@ fn local(to: &str) -> Option<String> {
     (url.scheme() == "https").then(|| format!("https://127.0.0.1:{port}/MAAS"))
 }
 
-/// Any answer will do.
+/// Fails only where nothing listens: a region that does not answer, or not in
+/// time, may wait for its database, and a new one would wait for it as well.
 async fn region_lives(url: &str) -> Result<(), JobError> {
-    match version(url).await? {
-        Err(error) if matches!(error.problem, Problem::Connect(_) | Problem::Transport(_)) => {
-            Err(error.into())
+    let address = url::Url::parse(url).ok().and_then(|url| {
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        Some((host, url.port_or_known_default()?))
+    });
+    let Some((host, port)) = address else {
+        return Err(JobError::failed(format!("'{url}' is no URL"), "give --url http://HOST:PORT"));
+    };
+    let connect = tokio::net::TcpStream::connect((host.as_str(), port));
+    match tokio::time::timeout(LIMIT, connect).await {
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Err(JobError::failed(
+                format!("nothing listens on {host}, port {port}"),
+                "look at the region's log: journalctl -u maas-regiond; the pod is started anew",
+            ))
         }
         _ => Ok(()),
     }

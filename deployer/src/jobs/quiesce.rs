@@ -4,6 +4,10 @@
 //! name. Where the image brings another version of MAAS, no region may run while
 //! the schema changes: the StatefulSet is scaled to none; Helm's upgrade, which
 //! follows, brings it back.
+//!
+//! The database says which version it is of. Where it cannot be asked, as when its
+//! password was changed and db-init has yet to set it, regions may go on only if
+//! they run the very image that the upgrade brings.
 
 use std::time::Duration;
 
@@ -11,13 +15,23 @@ use super::context::Context;
 use super::error::JobError;
 use super::report::Report;
 use super::{region_image, schema};
-use crate::cluster::{Cluster, Pod};
-use crate::database::DatabaseError;
+use crate::cluster::{Cluster, Image, Pod};
+use crate::database::{ConnectProblem, DatabaseError};
+use crate::secret::Login;
 use crate::version::Version;
 use crate::wait::{State, Wait};
 
 /// How long regions may take to end; their pods have their own grace period.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// How long a node may take to tell which image this very pod runs.
+const OWN_IMAGE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The container of MAAS in a region's pod.
+const REGION: &str = "region";
+
+/// The container of this job.
+const OWN: &str = "quiesce";
 
 /// Removes failed Jobs, and stops the regions where MAAS's version changes.
 ///
@@ -27,41 +41,74 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     let mut report = Report::default();
     let regions = Regions::new(context).await?;
     let image = region_image::version().await?;
-    for job in regions.cluster.delete_failed_jobs(regions.namespace, &regions.selector).await? {
+    // What is refused leaves all as it is, failed Jobs and their logs too.
+    let plan = plan(context, &regions, image).await?;
+    for job in regions.delete_failed_jobs().await? {
         report.changed(format!("deleted the failed Job {job}"));
     }
-    let recorded = match recorded(context).await {
-        Ok(recorded) => recorded,
-        Err(JobError::Database(error)) if error.is_outside() => {
-            return without_database(&regions, &error, report).await;
+    match plan {
+        Plan::GoOn(reason) => report.noted(reason),
+        Plan::Stop(recorded) => stop(context, &regions, recorded, image, &mut report).await?,
+    }
+    Ok(report)
+}
+
+/// What is to become of the regions.
+enum Plan {
+    /// They go on, and why.
+    GoOn(String),
+    /// They end, as the schema is of this version and will be of another.
+    Stop(Option<Version>),
+}
+
+async fn plan(context: &Context, regions: &Regions<'_>, image: Version) -> Result<Plan, JobError> {
+    let recorded = match recorded(context).await? {
+        Schema::Of(recorded) => recorded,
+        Schema::Unknown(reason) => {
+            return without_database(context, regions, &reason).await.map(Plan::GoOn);
         }
-        Err(error) => return Err(error),
     };
     schema::check(recorded, image)?;
     if recorded == Some(image) {
-        report.noted(format!("the schema is of MAAS {image}, as the image: regions go on"));
-        return Ok(report);
+        return Ok(Plan::GoOn(format!(
+            "the schema is of MAAS {image}, as the image: regions go on"
+        )));
     }
-    stop(context, &regions, recorded, image, &mut report).await?;
-    Ok(report)
+    Ok(Plan::Stop(recorded))
 }
 
 struct Regions<'a> {
     cluster: Cluster,
     namespace: &'a str,
+    /// What the names of the release's objects begin with.
+    prefix: String,
     selector: String,
     statefulset: &'a str,
 }
 
 impl<'a> Regions<'a> {
     async fn new(context: &'a Context) -> Result<Self, JobError> {
-        let (namespace, release) = context.release()?;
+        let release = context.settings.release()?;
         let statefulset = context.settings.region()?.statefulset.as_str();
         if statefulset.is_empty() {
             return Err(JobError::Settings("the settings have no region.statefulset".to_owned()));
         }
-        let selector = format!("app.kubernetes.io/instance={release}");
-        Ok(Self { cluster: context.cluster().await?, namespace, selector, statefulset })
+        Ok(Self {
+            cluster: context.cluster().await?,
+            namespace: &release.namespace,
+            prefix: format!("{}-", release.fullname),
+            // As a part of another chart, this one shares its release with the other parts.
+            selector: format!(
+                "app.kubernetes.io/name=maas,app.kubernetes.io/instance={}",
+                release.name
+            ),
+            statefulset,
+        })
+    }
+
+    async fn delete_failed_jobs(&self) -> Result<Vec<String>, JobError> {
+        let (namespace, selector) = (self.namespace, &self.selector);
+        Ok(self.cluster.delete_failed_jobs(namespace, selector, &self.prefix).await?)
     }
 
     /// Those whose own containers have started. One that waits in its init containers is no
@@ -76,35 +123,145 @@ impl<'a> Regions<'a> {
         let pods = self.cluster.pods_of(self.namespace, &self.selector, self.statefulset).await?;
         Ok(pods.into_iter().filter(Pod::is_alive).collect())
     }
+
+    /// What runs, or is to run, another image than the one that the upgrade brings; `None` where
+    /// nothing does.
+    ///
+    /// A region began to run when the schema was of its own version, and db-sync has changed none
+    /// under it: so what brings the same image brings the schema's version.
+    async fn of_another_image(
+        &self,
+        context: &Context,
+        running: &[Pod],
+    ) -> Result<Option<String>, JobError> {
+        let Ok(upgrade) = context.settings.upgrade() else {
+            return Ok(Some("this upgrade does not say which image it brings".to_owned()));
+        };
+        let name = &upgrade.region_image;
+        let next = self.cluster.next_image(self.namespace, self.statefulset, REGION).await?;
+        if next.as_ref() != Some(name) {
+            let next = next.as_deref().unwrap_or("none");
+            return Ok(Some(format!("{} has the image {next}, not {name}", self.statefulset)));
+        }
+        let brought = Image { name: name.clone(), digest: self.own_digest(context).await? };
+        Ok(running.iter().find_map(|pod| {
+            let image = pod.images.get(REGION).cloned().unwrap_or_default();
+            let (from, to) = (shown(&image), shown(&brought));
+            let differs = !image.is_same(&brought);
+            differs.then(|| format!("{} runs the image {from}, not {to}", pod.name))
+        }))
+    }
+
+    /// The digest of this very pod's image, which is the region's; `None` where it cannot be had.
+    async fn own_digest(&self, context: &Context) -> Result<Option<String>, JobError> {
+        // A pod is called as its host.
+        let Ok(own) = std::env::var("HOSTNAME") else { return Ok(None) };
+        let limit = context.limit(OWN_IMAGE_LIMIT).min(OWN_IMAGE_LIMIT);
+        let found = Wait::new("the node to tell the image of this pod", limit)
+            .until(async || {
+                let pod = self.cluster.pod(self.namespace, &own).await?;
+                let Some(image) = pod.as_ref().and_then(|pod| pod.images.get(OWN)) else {
+                    return Ok(State::Ready(None));
+                };
+                Ok(match &image.digest {
+                    Some(digest) => State::Ready(Some(digest.clone())),
+                    None => State::Waiting(format!("{own} has no digest yet")),
+                })
+            })
+            .await;
+        match found {
+            // Loaded into the node by hand, it has none.
+            Err(JobError::Wait(_)) => Ok(None),
+            other => other,
+        }
+    }
 }
 
-async fn recorded(context: &Context) -> Result<Option<Version>, JobError> {
-    let session = context.maas_database().await?;
-    schema::recorded(&session).await
+fn shown(image: &Image) -> String {
+    let digest = image.digest.as_ref().map(|digest| format!(" ({digest})"));
+    format!("{}{}", image.name, digest.unwrap_or_default())
+}
+
+/// What the database says of its schema.
+enum Schema {
+    /// It is of this version, as db-sync recorded it.
+    Of(Option<Version>),
+    /// It cannot be asked, and why.
+    Unknown(String),
+}
+
+/// Asks as whoever gets in: before the upgrade that is who the Secret says, unless another upgrade
+/// that brought this one's password ended half way.
+async fn recorded(context: &Context) -> Result<Schema, JobError> {
+    let server = context.server()?;
+    let name = &context.settings.database()?.name;
+    let mut reasons = Vec::new();
+    for login in logins(context)? {
+        let error = match server.connect(&login, name).await {
+            Ok(session) => match schema::recorded(&session).await {
+                Ok(recorded) => return Ok(Schema::Of(recorded)),
+                Err(JobError::Database(error)) if error.is_outside() => error,
+                Err(error) => return Err(error),
+            },
+            Err(error) if error.is_outside() => error,
+            Err(error) => return Err(error.into()),
+        };
+        reasons.push(crate::chain(&error));
+        if !is_refused(&error) {
+            break;
+        }
+    }
+    reasons.dedup();
+    if reasons.is_empty() {
+        reasons.push("there is no Secret with a login yet".to_owned());
+    }
+    Ok(Schema::Unknown(reasons.join("; ")))
+}
+
+/// What the Secret says before the upgrade, then what the upgrade brings.
+fn logins(context: &Context) -> Result<Vec<Login>, JobError> {
+    let present = context.mounts.present_database_user()?;
+    let brought = match context.mounts.database_user() {
+        Ok(login) => Some(login),
+        Err(error) if error.is_absent() => None,
+        Err(error) => return Err(error.into()),
+    };
+    let mut logins: Vec<Login> = present.into_iter().chain(brought).collect();
+    logins.dedup();
+    Ok(logins)
+}
+
+/// Whether the server is there and does not let this login in: another may be.
+fn is_refused(error: &DatabaseError) -> bool {
+    use ConnectProblem::{Other, Password, Rules};
+    matches!(error.connect_problem(), Some(Password | Rules(_) | Other(_)))
 }
 
 /// Nothing is known of the schema: there is no way to the database, or no way in. Where no
 /// region runs there is nothing to stop, and the upgrade may be what mends that: it brings the
-/// right image, the right address, or the job that makes the role.
+/// right image, the right address, or the job that makes the role or sets its password.
 async fn without_database(
+    context: &Context,
     regions: &Regions<'_>,
-    error: &DatabaseError,
-    mut report: Report,
-) -> Result<Report, JobError> {
+    reason: &str,
+) -> Result<String, JobError> {
     let running = regions.running().await?;
     if running.is_empty() {
-        report.noted(format!("the database cannot be reached, and no region runs ({error})"));
-        return Ok(report);
+        return Ok(format!("the database cannot be asked, and no region runs ({reason})"));
     }
+    let Some(other) = regions.of_another_image(context, &running).await? else {
+        return Ok(format!(
+            "the database cannot be asked ({reason}); the image stays, and with it MAAS's version: regions go on"
+        ));
+    };
     let pods: Vec<String> = running.iter().map(Pod::shown).collect();
     Err(JobError::refused(
         format!(
-            "the database cannot be reached ({}), so the version of its schema is not known, and regions run: {}",
-            crate::chain(error),
+            "the database cannot be asked which version its schema is of ({reason}), regions run ({}), and MAAS's version may change: {other}",
             pods.join(", ")
         ),
         format!(
-            "bring the database back, or stop the regions first: kubectl scale -n {} statefulset/{} --replicas=0",
+            "bring the database back; or, where its password was changed, upgrade with the old image first; or stop the regions: kubectl scale -n {} statefulset/{} --replicas=0",
             regions.namespace, regions.statefulset
         ),
     ))

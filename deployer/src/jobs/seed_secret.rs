@@ -47,9 +47,7 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
         .as_ref()
         .ok_or_else(|| JobError::Settings("the settings have no secrets.region".to_owned()))?;
     let (namespace, _) = context.release()?;
-    if !secret.generate {
-        tracing::warn!(secret = secret.name, "the Secret is the operator's own, and follows");
-    }
+    tracing::warn!(secret = secret.name, "the database's shared secret holds: the Secret follows");
     let data = SecretData::from([("REGION_SECRET".to_owned(), held)]);
     context.cluster().await?.set_in_secret(namespace, &secret.name, &data).await?;
     report.changed(format!("the Secret {} follows the database, which had another", secret.name));

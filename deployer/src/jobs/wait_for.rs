@@ -11,7 +11,7 @@ use super::{region_image, schema, seed_secret};
 use crate::cluster::JobState;
 use crate::database::{DatabaseError, Session};
 use crate::maas::{candidates, is_mirror_ready};
-use crate::secret::Login;
+use crate::secret::{Login, SecretError};
 use crate::version::Version;
 use crate::wait::{State, Wait};
 
@@ -100,10 +100,10 @@ async fn one(context: &Context, target: &Target) -> Result<(), JobError> {
     match target {
         Target::Database => {
             let name = context.settings.database()?.name.clone();
-            database(context, &context.mounts.database_user()?, &name).await
+            database(context, &name, || context.mounts.database_user()).await
         }
         Target::DatabaseAdmin => {
-            database(context, &context.mounts.database_admin()?, "postgres").await
+            database(context, "postgres", || context.mounts.database_admin()).await
         }
         Target::Schema => schema_of_this_image(context).await,
         Target::SharedSecret => shared_secret(context).await,
@@ -118,20 +118,17 @@ fn wait(context: &Context, what: impl Into<String>) -> Wait {
     Wait::new(what, context.limit(LIMIT))
 }
 
-/// `kubectl logs` of the newest Job of a kind.
-fn job_logs(context: &Context, job: &str) -> String {
-    let (namespace, release) = context.release().unwrap_or(("NAMESPACE", "RELEASE"));
-    format!(
-        "kubectl logs -n {namespace} -l app.kubernetes.io/instance={release},app.kubernetes.io/component={job} --tail=50"
-    )
-}
-
-async fn database(context: &Context, login: &Login, name: &str) -> Result<(), JobError> {
+/// The login is read anew at each look: a Secret that is corrected reaches a running pod too.
+async fn database(
+    context: &Context,
+    name: &str,
+    login: impl Fn() -> Result<Login, SecretError>,
+) -> Result<(), JobError> {
     let server = context.server()?;
-    let what = format!("database '{name}' on {} as '{}'", server.name(), login.username);
+    let what = format!("database '{name}' on {} as '{}'", server.name(), login()?.username);
     wait(context, what)
-        .next(job_logs(context, "db-init"))
-        .until(async || match server.connect(login, name).await {
+        .next(context.job_logs("db-init"))
+        .until(async || match server.connect(&login()?, name).await {
             Ok(_) => Ok(State::Ready(())),
             Err(error) => not_yet(error),
         })
@@ -157,8 +154,9 @@ async fn in_database(
     look: impl AsyncFn(&Session) -> Result<State<()>, JobError>,
 ) -> Result<(), JobError> {
     let server = context.server()?;
-    let (login, name) = (context.mounts.database_user()?, &context.settings.database()?.name);
+    let name = &context.settings.database()?.name;
     wait.until(async || {
+        let login = context.mounts.database_user()?;
         let session = match server.connect(&login, name).await {
             Ok(session) => session,
             Err(error) => return not_yet(error),
@@ -174,7 +172,7 @@ async fn in_database(
 async fn schema_of_this_image(context: &Context) -> Result<(), JobError> {
     let image = region_image::version().await?;
     let wait = wait(context, format!("the schema of MAAS {image}"));
-    in_database(context, wait.next(job_logs(context, "db-sync")), async |session| {
+    in_database(context, wait.next(context.job_logs("db-sync")), async |session| {
         let recorded = schema::recorded(session).await?;
         schema::check(recorded, image)?;
         Ok(schema_state(recorded, image))
@@ -192,7 +190,7 @@ fn schema_state(recorded: Option<Version>, image: Version) -> State<()> {
 
 async fn shared_secret(context: &Context) -> Result<(), JobError> {
     let wait = wait(context, "the shared secret in the database");
-    in_database(context, wait.next(job_logs(context, "seed-secret")), async |session| {
+    in_database(context, wait.next(context.job_logs("seed-secret")), async |session| {
         Ok(if seed_secret::is_there(session).await? {
             State::Ready(())
         } else {

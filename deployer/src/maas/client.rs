@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 use url::Url;
 
-use super::address;
+use super::address::{self, Elsewhere};
 use super::error::{ConfigError, MaasError, Problem, Unauthorised};
 use super::key::ApiKey;
 use super::reply::Reply;
@@ -31,10 +31,14 @@ const LARGEST: usize = 64 * 1024 * 1024;
 /// How to reach MAAS.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// A certificate authority of the operator's own, PEM.
+    /// A certificate authority of the operator's own, PEM; those that the
+    /// system trusts count as well.
     pub ca_file: Option<PathBuf>,
     /// Accepts any certificate.
     pub insecure: bool,
+    /// The name to verify and to send over TLS, where it is not the URL's host,
+    /// which is connected to all the same.
+    pub server_name: Option<String>,
     /// How often to try again.
     pub retries: Retries,
 }
@@ -84,8 +88,15 @@ impl Client {
     /// # Errors
     /// [`ConfigError`].
     pub fn new(base: &str, options: &Options) -> Result<Self, ConfigError> {
-        let base = address::base(base)?;
-        Ok(Self { http: http_client(options)?, base, key: None, retries: options.retries })
+        let mut base = address::base(base)?;
+        let mut builder = http_client(options)?;
+        if let Some(name) = &options.server_name
+            && let Some(host) = address::rename(&mut base, name)?
+        {
+            builder = builder.dns_resolver(Elsewhere::new(host));
+        }
+        let http = builder.build().map_err(ConfigError::Client)?;
+        Ok(Self { http, base, key: None, retries: options.retries })
     }
 
     /// The same client with a key.
@@ -249,7 +260,7 @@ async fn read(mut response: reqwest::Response) -> Result<String, Problem> {
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
-fn http_client(options: &Options) -> Result<reqwest::Client, ConfigError> {
+fn http_client(options: &Options) -> Result<reqwest::ClientBuilder, ConfigError> {
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .no_proxy()
@@ -261,7 +272,7 @@ fn http_client(options: &Options) -> Result<reqwest::Client, ConfigError> {
     if let Some(path) = &options.ca_file {
         builder = builder.tls_certs_merge(certificates(path)?);
     }
-    builder.build().map_err(ConfigError::Client)
+    Ok(builder)
 }
 
 fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, ConfigError> {

@@ -16,6 +16,12 @@ pub enum ConfigError {
         /// The text.
         url: String,
     },
+    /// The name to verify is none of DNS.
+    #[error("'{name}' is no DNS name that a certificate could have")]
+    ServerName {
+        /// The text.
+        name: String,
+    },
     /// The CA file cannot be read.
     #[error("cannot read the CA certificates in {}", path.display())]
     ReadCa {
@@ -191,6 +197,15 @@ impl MaasError {
             self.problem,
             Problem::Unauthorised(Unauthorised::UnknownKey | Unauthorised::Refused)
         )
+    }
+
+    /// Where MAAS sends those who ask over plain HTTP, while it serves TLS.
+    #[must_use]
+    pub fn redirected_to_tls(&self) -> Option<&str> {
+        match &self.problem {
+            Problem::Redirect(to) if to.starts_with("https://") => Some(to),
+            _ => None,
+        }
     }
 
     /// Whether what was asked for is not there.

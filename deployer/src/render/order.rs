@@ -9,7 +9,7 @@ use crate::tree::Source;
 use crate::yaml;
 
 /// In this order Helm installs kinds; others come after them, by name.
-const KINDS: [&str; 38] = [
+const KINDS: [&str; 36] = [
     "PriorityClass",
     "Namespace",
     "NetworkPolicy",
@@ -46,8 +46,6 @@ const KINDS: [&str; 38] = [
     "IngressClass",
     "Ingress",
     "APIService",
-    "MutatingWebhookConfiguration",
-    "ValidatingWebhookConfiguration",
 ];
 
 /// Cuts what a template rendered to into documents; those that are hooks apart.
@@ -70,21 +68,21 @@ pub(super) fn split(
     Ok(())
 }
 
-/// Texts between lines that begin with `---`, trimmed, without empty ones.
+/// Texts between lines that begin with `---`, trimmed, without empty ones. As in
+/// Helm, white space behind a separator belongs to it, so that a second one
+/// right after it is text.
 fn documents(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text.trim());
+    let text = text.trim();
+    let mut rest = Some(text.strip_prefix("---").map_or(text, str::trim_start));
     let parts = std::iter::from_fn(move || {
         let text = rest?;
-        let cut = match text.strip_prefix("---") {
-            Some(_) => Some(0),
-            None => text.find("\n---").map(|at| at + 1),
-        };
-        let Some(at) = cut else {
-            rest = None;
-            return Some(text);
-        };
-        rest = text.get(at + 3..);
-        text.get(..at)
+        match text.split_once("\n---") {
+            Some((part, after)) => {
+                rest = Some(after.trim_start());
+                Some(part)
+            }
+            None => rest.take(),
+        }
     });
     parts.map(str::trim).filter(|part| !part.is_empty())
 }
@@ -102,5 +100,19 @@ fn by_kind(a: &Document, b: &Document) -> Ordering {
         (Some(_), None) => Ordering::Less,
         (None, Some(_)) => Ordering::Greater,
         (None, None) => a.kind().cmp(b.kind()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_cut_as_helm_cuts_them() {
+        let cut = |text| documents(text).collect::<Vec<_>>();
+        assert_eq!(cut("---\na: 1\n---\nb: 2\n"), ["a: 1", "b: 2"]);
+        assert_eq!(cut("\n\na: 1\n\n---   \n\n  b: |\n    ---\n"), ["a: 1", "b: |\n    ---"]);
+        assert_eq!(cut("---\n---\n# c\n---\n"), ["---\n# c"]);
+        assert_eq!(cut("\n"), Vec::<&str>::new());
     }
 }

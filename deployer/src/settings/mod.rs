@@ -5,6 +5,7 @@
 //! are errors; a job that lacks a section says which.
 
 mod load;
+mod tls;
 mod value;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::fmt;
 use serde::Deserialize;
 
 pub use load::{LoadError, Source, load};
+pub use tls::Tls;
 pub use value::ConfigValue;
 
 /// All sections; see `docs/deployer-jobs.md`.
@@ -29,6 +31,7 @@ pub struct Settings {
     images: Option<Images>,
     config: Option<BTreeMap<String, ConfigValue>>,
     rack: Option<Rack>,
+    upgrade: Option<Upgrade>,
 }
 
 /// A section that a job needs and was not given.
@@ -53,7 +56,8 @@ macro_rules! sections {
 }
 sections!(
     release: Release, secrets: Secrets, database: Database, region: Region, mirror: Mirror,
-    boot_source: BootSource, images: Images, config: BTreeMap<String, ConfigValue>, rack: Rack
+    boot_source: BootSource, images: Images, config: BTreeMap<String, ConfigValue>, rack: Rack,
+    upgrade: Upgrade
 );
 
 impl Settings {
@@ -235,32 +239,12 @@ impl Region {
     }
 }
 
-/// TLS of MAAS's API.
+/// What an upgrade brings.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// Whether MAAS serves its API over TLS.
-    #[serde(default)]
-    pub enabled: bool,
-    /// Whether jobs accept any certificate.
-    #[serde(default)]
-    pub insecure: bool,
-    /// Whether `maas-tls/ca.crt` is mounted.
-    #[serde(default)]
-    pub ca: bool,
-    /// The port in the region's pod.
-    #[serde(default = "default_tls_port")]
-    pub port: u16,
-}
-
-impl Default for Tls {
-    fn default() -> Self {
-        Self { enabled: false, insecure: false, ca: false, port: default_tls_port() }
-    }
-}
-
-fn default_tls_port() -> u16 {
-    5443
+pub struct Upgrade {
+    /// The region's image, as its pods will name it.
+    pub region_image: String,
 }
 
 /// The mirror of boot images.

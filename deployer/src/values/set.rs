@@ -215,7 +215,6 @@ impl Parser<'_> {
             let (text, end) = self.until(&[',', '}']);
             match end {
                 None => return Err(self.error("a list must end with }")),
-                Some('}') if text.is_empty() && items.is_empty() => {}
                 Some(_) => {
                     let data = self.data(text, self.kind)?;
                     items.push(Node { data, origin: Origin::whole(Source::Defaults) });
@@ -266,17 +265,17 @@ impl Parser<'_> {
 
 /// The type that `--set` gives a text: a number with a zero before it is text.
 fn guess(text: String) -> Data {
-    match text.as_str() {
-        "true" => Data::Bool(true),
-        "false" => Data::Bool(false),
-        "null" => Data::Null,
-        "0" => Data::Int(0),
-        digits if !digits.starts_with('0') => match digits.parse() {
-            Ok(number) => Data::Int(number),
-            Err(_) => Data::Text(text),
-        },
-        _ => Data::Text(text),
+    if text.eq_ignore_ascii_case("true") {
+        return Data::Bool(true);
     }
+    if text.eq_ignore_ascii_case("false") {
+        return Data::Bool(false);
+    }
+    if text.eq_ignore_ascii_case("null") {
+        return Data::Null;
+    }
+    let number = text.parse().ok().filter(|_| text == "0" || !text.starts_with('0'));
+    number.map_or(Data::Text(text), Data::Int)
 }
 
 /// Puts a value at a path; maps and lists on the way are made, or kept.

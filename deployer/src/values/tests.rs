@@ -35,7 +35,7 @@ fn problems(text: &str) -> Vec<String> {
 #[test]
 fn set_has_helms_grammar() {
     assert_eq!(set(&["a=1,b.c=x,b.d=true"]), json!({"a": 1, "b": {"c": "x", "d": true}}));
-    assert_eq!(set(&["a={1,x,},b=2", "c={}"]), json!({"a": [1, "x", ""], "b": 2, "c": []}));
+    assert_eq!(set(&["a={1,x,},b=2", "c={}"]), json!({"a": [1, "x", ""], "b": 2, "c": [""]}));
     assert_eq!(set(&[r"a\.b=x\,y\=z,c=\{d"]), json!({"a.b": "x,y=z", "c": "{d"}));
     assert_eq!(set(&["a[1].b=1,a[0]=x,a[2][0]=y"]), json!({"a": ["x", {"b": 1}, ["y"]]}));
     assert_eq!(

@@ -1,9 +1,7 @@
 //! YAML as Helm's `toYaml` writes it: block style, lists at the column of their
 //! key, texts plain where that reads back as text, long ones folded at spaces.
 
-use std::cmp::Ordering;
-
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::scalar::resolve;
 use crate::tree::Data;
@@ -45,7 +43,7 @@ impl Writer {
     fn map(&mut self, map: &Map<String, Value>, indent: usize) {
         let mut entries: Vec<_> = map.iter().collect();
         if self.order == Order::Sorted {
-            entries.sort_by(|(a, _), (b, _)| by_letters_and_numbers(a, b));
+            entries.sort_by_cached_key(|(key, _)| parts(key));
         }
         for (index, (key, value)) in entries.into_iter().enumerate() {
             if index > 0 {
@@ -116,7 +114,7 @@ impl Writer {
         match value {
             Value::Null => self.text.push_str("null"),
             Value::Bool(value) => self.text.push_str(if *value { "true" } else { "false" }),
-            Value::Number(number) => self.text.push_str(&exponent(&number.to_string())),
+            Value::Number(number) => self.text.push_str(&number_text(number)),
             Value::String(text) => self.string(text, indent, true),
             Value::Array(_) => self.text.push_str("[]"),
             Value::Object(_) => self.text.push_str("{}"),
@@ -318,6 +316,22 @@ fn escape(text: &mut String, c: char) {
     }
 }
 
+/// A number as Go writes it: whole ones as they are, others with an exponent
+/// where they are large or small.
+fn number_text(number: &Number) -> String {
+    let Some(float) = number.as_f64().filter(|_| number.is_f64()) else {
+        return number.to_string();
+    };
+    let size = float.abs();
+    if float.fract() == 0.0 && size < 9.2e18 {
+        return format!("{float:.0}");
+    }
+    if (1e-4..1e6).contains(&size) {
+        return format!("{float}");
+    }
+    exponent(&format!("{float:e}"))
+}
+
 /// A number's exponent with a sign and two digits: `1e21` is `1e+21`.
 pub(crate) fn exponent(number: &str) -> String {
     let Some((mantissa, exponent)) = number.split_once('e') else { return number.to_owned() };
@@ -328,30 +342,27 @@ pub(crate) fn exponent(number: &str) -> String {
     format!("{}e{sign}{digits:0>2}", mantissa.trim_end_matches(".0"))
 }
 
-/// The order of keys: letters behind other signs, numbers by their value.
-fn by_letters_and_numbers(a: &str, b: &str) -> Ordering {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let Some(at) = a.iter().zip(&b).position(|(a, b)| a != b) else {
-        return a.len().cmp(&b.len());
-    };
-    let (Some(&left), Some(&right)) = (a.get(at), b.get(at)) else { return Ordering::Equal };
-    match (left.is_alphabetic(), right.is_alphabetic()) {
-        (true, true) => return left.cmp(&right),
-        (false, false) => {}
-        (left_letter, _) => {
-            let in_number =
-                at.checked_sub(1).and_then(|at| a.get(at)).is_some_and(|c| c.is_numeric());
-            return if left_letter == in_number { Ordering::Less } else { Ordering::Greater };
+/// A part of a key: other signs come before numbers, those before letters.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Sign(char),
+    Number(u64, usize),
+    Letter(char),
+}
+
+/// A key in parts, for its order: numbers count by their value.
+fn parts(key: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for c in key.chars() {
+        match (c.to_digit(10), parts.last_mut()) {
+            (Some(digit), Some(Part::Number(number, length))) => {
+                *number = number.saturating_mul(10).saturating_add(u64::from(digit));
+                *length += 1;
+            }
+            (Some(digit), _) => parts.push(Part::Number(u64::from(digit), 1)),
+            (None, _) if c.is_alphabetic() => parts.push(Part::Letter(c)),
+            (None, _) => parts.push(Part::Sign(c)),
         }
     }
-    // A zero counts where other digits stand before it.
-    let before = a.get(..at).unwrap_or_default().iter().rev().take_while(|c| c.is_ascii_digit());
-    let leading = (left == '0' || right == '0') && before.into_iter().any(|c| *c != '0');
-    let number = |chars: &[char]| {
-        let digits = chars.get(at..).unwrap_or_default().iter().map_while(|c| c.to_digit(10));
-        digits.fold((i64::from(leading), 0), |(number, length): (i64, usize), digit| {
-            (number.wrapping_mul(10).wrapping_add(i64::from(digit)), length + 1)
-        })
-    };
-    number(&a).cmp(&number(&b)).then(left.cmp(&right))
+    parts
 }

@@ -163,6 +163,26 @@ fn a_region_without_its_database_is_not_ready_and_lives() {
 }
 
 #[test]
+fn a_region_that_does_not_answer_is_alive() {
+    // Connections are accepted, by the system, and nothing is ever said.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/MAAS", silent.local_addr().unwrap());
+    let world = World::new();
+    world.job(&["probe", "region", "--live", "--url", &url]).run().expect(0);
+    // So is one that cuts them.
+    let cutting = HttpServer::start(|_| Answer::Cut);
+    let cut = format!("{}/MAAS", cutting.url());
+    world.job(&["probe", "region", "--live", "--url", &cut]).run().expect(0);
+    world.job(&["probe", "region", "--url", &cut]).run().expect(1);
+    // Where nothing listens, it is not.
+    let nobody = "http://127.0.0.1:1/MAAS";
+    world
+        .job(&["probe", "region", "--live", "--url", nobody])
+        .run()
+        .failed(1, "probe-live-nothing");
+}
+
+#[test]
 fn a_rack_is_not_ready_before_it_is_registered() {
     World::new().job(&["probe", "rack"]).run().failed(1, "probe-rack");
 }

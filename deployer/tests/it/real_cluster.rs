@@ -93,7 +93,7 @@ fn regions_are_stopped_and_failed_jobs_removed() {
     world.stand_in();
     world.made_database();
     let Some(namespace) = Namespace::new(&mut world, "deployer-quiesce") else { return };
-    let labels = json!({"app.kubernetes.io/instance": "maas"});
+    let labels = crate::kubernetes::labels();
     // No image: the pods are there, and never run.
     let pod = json!({"containers": [{"name": "x", "image": "none.invalid/none:0"}],
         "terminationGracePeriodSeconds": 1});

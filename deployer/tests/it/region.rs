@@ -1,11 +1,12 @@
-//! Jobs that run maas-region and maas-rack: create-admin, register-rack, seed-secret, enable-tls.
+//! Jobs that run maas-region and maas-rack: create-admin, register-rack, seed-secret.
 
-use fixtures::{Certificate, Postgres};
+use fixtures::Postgres;
 use serde_json::json;
 
 use crate::support::{Maas, World, eventually};
 
-fn world(name: &str) -> World {
+/// A pod whose database, with user and schema, is called so.
+pub(crate) fn world(name: &str) -> World {
     let server = Postgres::shared().expect("PostgreSQL");
     let mut world = World::with_server(server);
     world.settings["database"]["name"] = json!(name);
@@ -15,13 +16,13 @@ fn world(name: &str) -> World {
     world
 }
 
-fn sql(database: &str, text: &str) -> String {
+pub(crate) fn sql(database: &str, text: &str) -> String {
     let server = Postgres::shared().expect("PostgreSQL");
     server.sql(database, text).expect("SQL").trim().to_owned()
 }
 
 /// Writes down the arguments of every program that is run.
-fn spied(world: &World) {
+pub(crate) fn spied(world: &World) {
     let log = world.path("argv.log");
     let binary = std::fs::read_to_string(world.path("bin/maas-region")).expect("script");
     let script = binary.lines().nth(1).expect("exec").to_owned();
@@ -159,48 +160,4 @@ fn a_rack_without_a_region_says_what_it_waits_for() {
     world.settings["region"] =
         json!({"url": "http://127.0.0.1:1/MAAS", "statefulset": "maas-region"});
     world.job(&["register-rack", "--timeout", "1s"]).run().failed(1, "register-rack-no-region");
-}
-
-#[test]
-fn tls_is_enabled_once_and_then_used() {
-    let mut world = world("tls_once");
-    let certificate = Certificate::generate().expect("certificate");
-    world.public("maas-tls/tls.crt", &certificate.cert_pem);
-    world.secret("maas-tls/tls.key", certificate.key_pem.trim());
-    world.public("maas-tls/ca.crt", &certificate.ca_pem);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    world.settings["tls"] = json!({"enabled": true, "ca": true, "port": port});
-    let maas = Maas::with_key(&mut world, &[]);
-    world.job(&["wait", "api", "--timeout", "30s"]).run().expect(0);
-    world.job(&["enable-tls"]).run().expect(0).changed("gave MAAS the certificate");
-    world.job(&["enable-tls"]).run().expect(0).unchanged();
-    // Jobs reach it over TLS, by the CA that is mounted; the plain port does no more.
-    world.settings["config"] = json!({"enable_analytics": false});
-    world.job(&["configure"]).run().expect(0);
-    world.job(&["wait", "api", "--timeout", "30s"]).run().expect(0);
-    let plain = json!({"region": {"url": maas.url}, "config": {"enable_analytics": false}});
-    let job = world.job(&["configure", "--timeout", "5s"]);
-    job.env("MAAS_DEPLOYER_SETTINGS", plain.to_string()).run().failed(1, "maas-tls-not-told");
-    world.job(&["probe", "region", "--url", &maas.url]).run().expect(0);
-    world.job(&["probe", "region", "--live", "--url", &maas.url]).run().expect(0);
-    // Another CA: not trusted, unless that is asked for.
-    world.public("maas-tls/ca.crt", Certificate::generate().unwrap().ca_pem);
-    let run = world.job(&["configure", "--timeout", "5s"]).run().expect(1);
-    assert!(run.message().contains("certificate"), "{}", run.stderr);
-    world.settings["tls"]["insecure"] = json!(true);
-    world.job(&["configure"]).run().expect(0);
-}
-
-#[test]
-fn a_key_of_another_certificate_is_refused() {
-    let mut world = world("tls_pair");
-    let (one, two) = (Certificate::generate().unwrap(), Certificate::generate().unwrap());
-    world.public("maas-tls/tls.crt", &one.cert_pem);
-    world.secret("maas-tls/tls.key", two.key_pem.trim());
-    world.settings["tls"] = json!({"enabled": true});
-    world.job(&["enable-tls"]).run().failed(5, "enable-tls-pair");
-    std::fs::remove_file(world.path("etc/maas-tls/tls.key")).unwrap();
-    world.job(&["enable-tls"]).run().failed(5, "enable-tls-no-key");
 }

@@ -76,6 +76,7 @@ impl Object {
         let pod = match self.kind() {
             "Pod" => &self.json,
             "StatefulSet" | "Job" => &self.json["spec"]["template"],
+            "CronJob" => &self.json["spec"]["jobTemplate"]["spec"]["template"],
             _ => return None,
         };
         Some(Pod::new(self, pod))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Output, Site, eventually, run};
 
@@ -24,6 +24,13 @@ impl Kube {
         let kube = Self { site: site.clone(), namespace: namespace.to_owned() };
         let _ = kube.run(&["create", "namespace", namespace]);
         kube
+    }
+
+    /// Removes a namespace, with all that is in it, if it is there.
+    #[track_caller]
+    pub fn remove(site: &Site, namespace: &str) {
+        let kube = Self { site: site.clone(), namespace: namespace.to_owned() };
+        kube.ok(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout", "3m"]);
     }
 
     /// The namespace.
@@ -52,6 +59,21 @@ impl Kube {
     #[track_caller]
     pub fn ok(&self, args: &[&str]) -> String {
         self.run(args).expect(&format!("kubectl {}", args.join(" ")))
+    }
+
+    /// `kubectl apply` of an object, or of several in a `List`.
+    #[track_caller]
+    pub fn apply(&self, object: &Value) {
+        let mut command = self.command(&["apply", "--filename", "-"]);
+        run(&mut command, object.to_string().as_bytes()).expect("kubectl apply");
+    }
+
+    /// Makes a Secret, or gives one that is there other texts.
+    #[track_caller]
+    pub fn set_secret(&self, name: &str, texts: &Value) {
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": texts,
+        }));
     }
 
     /// `kubectl get … -o json`; `None` where there is no such object or no answer.

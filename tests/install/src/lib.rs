@@ -4,6 +4,7 @@
 //!   environment variables.
 //! - [`Kube`]: `kubectl` in one namespace; [`Objects`]: who was started when, to be compared.
 //! - [`Release`]: one release of the chart, its upstream, and `helm` for it.
+//! - [`Database`]: a PostgreSQL server that is no part of a release.
 //! - [`Forward`] and [`Maas`]: the way into pods, and MAAS's API behind it.
 #![allow(
     clippy::expect_used,
@@ -15,6 +16,7 @@
 )]
 
 mod api;
+mod database;
 mod forward;
 mod kube;
 mod release;
@@ -22,6 +24,7 @@ mod run;
 mod site;
 
 pub use api::Maas;
+pub use database::Database;
 pub use forward::Forward;
 pub use kube::{Kube, Objects};
 pub use release::{Release, VALUES};

@@ -53,6 +53,7 @@ impl Release {
             stream,
             folder,
         };
+        std::fs::write(release.keyring(), key.keyring()).expect("keyring");
         release.write_values(&release.values(key.keyring()));
         release
     }
@@ -63,12 +64,18 @@ impl Release {
         self.folder.path()
     }
 
+    /// The keyring that the upstream's metadata are signed by, a file.
+    #[must_use]
+    pub fn keyring(&self) -> PathBuf {
+        self.folder.path().join("keyring.gpg")
+    }
+
     /// What differs from the chart's defaults: the images of these tests, their upstream and
     /// keyring, and what the issue asks to be turned on.
     fn values(&self, keyring: &[u8]) -> Value {
         let image = |name: &str, tag: &str| self.site.image(name, tag);
         json!({
-            "images": { "tags": {
+            "images": { "pull_policy": self.site.pull_policy, "tags": {
                 "maas_region": image("maas-region-controller", "3.6.4"),
                 "maas_rack": image("maas-rack-controller", "3.6.4"),
                 "maas_cache": image("maas-mirror", "test"),
@@ -123,23 +130,58 @@ impl Release {
     /// returning when Kubernetes says that all is ready and every job done.
     #[must_use]
     pub fn apply(&self, verb: &str, extra: &[&str]) -> Output {
+        let wait = ["--wait", "--wait-for-jobs", "--timeout", "10m"];
+        self.start(verb, &[&wait, extra].concat())
+    }
+
+    /// As [`apply`](Self::apply), but returning once Kubernetes has the objects, and hooks ran.
+    #[must_use]
+    pub fn start(&self, verb: &str, extra: &[&str]) -> Output {
         let (chart, values) = (self.site.chart.display(), self.values_file());
         let (chart, values) = (chart.to_string(), values.display().to_string());
         let common = [verb, &self.name, &chart, "--values", &values];
-        let wait = ["--wait", "--wait-for-jobs", "--timeout", "10m"];
-        self.helm(&[&common[..], &wait, extra].concat())
+        self.helm(&[&common[..], extra].concat())
+    }
+
+    /// What NOTES tells to type, of the lines that `of` is a part of.
+    #[track_caller]
+    #[must_use]
+    pub fn notes(&self, of: &str) -> Vec<String> {
+        let notes = self.helm(&["get", "notes", &self.name]).expect("helm get notes");
+        let commands = notes.lines().filter(|line| line.starts_with("  ") && line.contains(of));
+        commands.map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// Types a command of NOTES into a shell whose `kubectl` is this cluster's; where that takes
+    /// longer than `seconds`, it ends with code 124.
+    #[track_caller]
+    #[must_use]
+    pub fn type_in(&self, line: &str, seconds: u32) -> Output {
+        let programs = self.site.kubectl.parent().expect("a folder").display();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut shell = Command::new("timeout");
+        shell
+            .args([&*seconds.to_string(), "bash", "-c", line])
+            .env("KUBECONFIG", &self.site.kubeconfig);
+        run(shell.env("PATH", format!("{programs}:{path}")), b"")
+    }
+
+    /// What the names of its objects begin with.
+    fn full_name(&self) -> String {
+        let name = &self.name;
+        if name.contains("maas") { name.clone() } else { format!("{name}-maas") }
     }
 
     /// The name of one of its objects.
     #[must_use]
     pub fn object(&self, component: &str) -> String {
-        format!("{}-{component}", self.name)
+        format!("{}-{component}", self.full_name())
     }
 
     /// The name of the first pod of one of its StatefulSets.
     #[must_use]
     pub fn pod(&self, component: &str) -> String {
-        format!("{}-{component}-0", self.name)
+        format!("{}-0", self.object(component))
     }
 
     /// A label selector for everything in it, or for one component.

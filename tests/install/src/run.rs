@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 pub struct Output {
     /// Whether it exited with 0.
     pub success: bool,
+    /// The code it exited with; `None` where a signal ended it.
+    pub code: Option<i32>,
     /// Its standard output.
     pub stdout: String,
     /// Its standard error.
@@ -24,6 +26,18 @@ impl Output {
     pub fn expect(self, what: &str) -> String {
         assert!(self.success, "{what} failed:\n{}\n{}", self.stdout, self.stderr);
         self.stdout
+    }
+
+    /// All that a program printed which failed with this code.
+    ///
+    /// # Panics
+    ///
+    /// When it succeeded, or failed otherwise.
+    #[track_caller]
+    pub fn expect_exit(self, code: i32, what: &str) -> String {
+        let all = self.stdout + &self.stderr;
+        assert_eq!(self.code, Some(code), "{what}:\n{all}");
+        all
     }
 }
 
@@ -48,6 +62,7 @@ pub fn run(command: &mut Command, input: &[u8]) -> Output {
     let _ = writer.join();
     Output {
         success: output.status.success(),
+        code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }

@@ -23,6 +23,9 @@ pub struct Site {
     pub host: IpAddr,
     /// `CHART`: the folder of the chart.
     pub chart: PathBuf,
+    /// When the node asks the registry for an image: with `KEEP` it has those of earlier runs,
+    /// under the same names.
+    pub pull_policy: &'static str,
 }
 
 impl Site {
@@ -43,6 +46,7 @@ impl Site {
             registry: text("CLUSTER_REGISTRY"),
             host: text("CLUSTER_HOST").parse().expect("CLUSTER_HOST is an IP address"),
             chart: path("CHART"),
+            pull_policy: if env::var_os("KEEP").is_some() { "Always" } else { "IfNotPresent" },
         })
     }
 

@@ -61,6 +61,13 @@ fn f2_a_jobs_template_is_never_changed_and_the_schema_never_under_a_region() {
     assert_eq!(quiesce.pod().unwrap().argv("quiesce")[1..], ["job", "quiesce"]);
     let image = &quiesce.pod().unwrap().container("quiesce")["image"];
     assert_eq!(image, &objects.pod_of("maas-region").container("region")["image"]);
+    // What it compares with what runs; `images.registry` stands in it too.
+    for objects in [objects.clone(), render("registry").unwrap()] {
+        let told = chart_tests::settings::all(&objects);
+        let told = told.iter().find(|one| one.container == "quiesce").unwrap().json();
+        let region = objects.pod_of("maas-region").container("region").clone();
+        assert_eq!(told["upgrade"]["region_image"], region["image"]);
+    }
     for job in objects.kind("Job") {
         assert_eq!(job.at("/spec/ttlSecondsAfterFinished"), &json!(null), "{}", job.id());
         assert!(job.at("/spec/backoffLimit").is_u64(), "{}", job.id());

@@ -10,6 +10,7 @@
 mod cluster;
 mod effects;
 mod faults;
+mod hooks;
 mod invariants;
 mod notes;
 mod rendered;
@@ -18,4 +19,5 @@ mod secrets;
 mod settings;
 mod syslog;
 mod templates;
+mod tls;
 mod upgrades;

@@ -1,6 +1,7 @@
 //! What Helm prints after an install.
 
-use chart_tests::{Helm, files, snapshot};
+use chart_tests::{Helm, Pod, files, snapshot};
+use serde_json::Value;
 
 #[test]
 fn notes_say_what_to_do_next() {
@@ -9,8 +10,11 @@ fn notes_say_what_to_do_next() {
         "defaults",
         "cache",
         "cache-air-gap",
+        "keyring-air-gap",
         "passwords",
         "old-chart",
+        "tls",
+        "tls-acme",
         "tls-own-secret",
         "rack-only",
     ] {
@@ -40,4 +44,47 @@ fn commands_of_the_notes_name_what_is_there() {
         "site1"
     );
     assert!(objects.get("Service", "site1-maas-region").is_some());
+}
+
+/// `kubectl logs` refuses all where one of several containers has not started.
+#[test]
+fn logs_are_asked_of_one_container_that_is_there() {
+    let Some(helm) = Helm::find() else { return };
+    let path = files::named("cache");
+    let (notes, objects) = (helm.notes(&[&path]), helm.objects(&[&path]));
+    let job = objects.job("import-images");
+    let pod = job.pod().unwrap();
+    let mut asked: Vec<&str> = Vec::new();
+    for line in notes.lines().filter(|line| line.contains(" logs ")) {
+        asked.push(line.rsplit_once(" -c ").expect(line).1);
+    }
+    assert_eq!(asked, ["wait", "import-images"]);
+    for name in asked {
+        assert_eq!(pod.container(name)["name"], name);
+    }
+}
+
+/// What a person is told to type has the keyring that the container has, and reaches every store.
+#[test]
+fn bundles_are_brought_to_each_region_under_its_keyring() {
+    let Some(helm) = Helm::find() else { return };
+    let commands = |helm: &Helm, name: &str| -> Vec<String> {
+        let notes = helm.notes(&[&files::named(name)]);
+        let lines = notes.lines().filter(|line| line.contains("maas-mirror import"));
+        lines.map(|line| line.trim().to_owned()).collect()
+    };
+    let [plain] = &commands(&helm, "cache-air-gap")[..] else { panic!("one command") };
+    assert!(plain.ends_with("-- maas-mirror import - < BUNDLE"), "{plain}");
+    let two = helm.clone().set(&["pod.replicas.region=2"]);
+    let [both] = &commands(&two, "keyring-air-gap")[..] else { panic!("one command") };
+    let regions = "app.kubernetes.io/instance=maas,app.kubernetes.io/component=region";
+    assert!(both.contains(&format!("get pods -l {regions} -o name)")), "{both}");
+    let file = "/etc/maas-deployer/keyring/keyring.gpg";
+    assert!(both.contains(&format!("-- maas-mirror import --keyring {file} - < BUNDLE")), "{both}");
+    let objects = two.objects(&[&files::named("keyring-air-gap")]);
+    let mirror = objects.pod_of("maas-region").container("mirror");
+    let is_keyrings = |mount: &Value| mount["mountPath"] == "/etc/maas-deployer/keyring";
+    assert!(Pod::mounts(mirror).any(is_keyrings), "{mirror}");
+    assert!(commands(&helm, "cache").is_empty());
+    assert!(commands(&helm, "cache-baked").is_empty());
 }

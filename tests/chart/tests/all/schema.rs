@@ -161,3 +161,16 @@ fn helm_finds_nothing_to_object_to() {
         assert!(output.status.success() && text.contains("0 chart(s) failed"), "{name}: {text}");
     }
 }
+
+#[test]
+fn an_older_kubernetes_is_refused() {
+    let Some(helm) = Helm::find() else { return };
+    for version in ["1.20.0", "1.26.9"] {
+        let refusal = helm.clone().kubernetes(version).refusal(&[]);
+        assert!(refusal.contains("kubeVersion: >=1.27.0-0"), "{refusal}");
+    }
+    // Also as clusters of providers call themselves.
+    for version in ["1.27.0", "1.27.16-gke.1000", "v1.33.1+k3s1", "1.30.0-eks-abc"] {
+        assert!(!helm.clone().kubernetes(version).objects(&[]).0.is_empty(), "{version}");
+    }
+}

@@ -6,16 +6,18 @@ use chart_tests::{files, settings};
 use serde_json::{Value, json};
 
 /// The sections of a container's settings, by component.
-const SECTIONS: [(&str, &[&str]); 13] = [
-    ("region", &["database", "region", "tls"]),
+const SECTIONS: [(&str, &[&str]); 15] = [
+    ("region", &["database", "region"]),
     ("rack", &["region", "tls"]),
     ("secrets", &["release", "secrets"]),
-    ("quiesce", &["database", "region", "release"]),
+    ("quiesce", &["database", "region", "release", "upgrade"]),
     ("db-init", &["database"]),
     ("db-sync", &["database", "region"]),
     ("seed-secret", &["database", "release", "secrets"]),
     ("create-admin", &["database", "region"]),
     ("enable-tls", &["database", "region", "tls"]),
+    ("disable-tls", &["database", "region"]),
+    ("renew-tls", &["database", "region", "tls"]),
     ("configure", &["boot_source", "config", "images", "mirror", "region", "tls"]),
     ("export-api-key", &["region", "release", "secrets", "tls"]),
     ("import-images", &["images", "mirror", "region", "release", "tls"]),
@@ -29,8 +31,9 @@ fn keys() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("secrets", vec!["db_admin", "db_user", "admin", "region", "api_key"]),
         ("database", vec!["host", "port", "name", "bundled", "tls"]),
         ("region", vec!["url", "maas_url", "statefulset", "workers"]),
-        ("tls", vec!["enabled", "insecure", "ca", "port"]),
+        ("tls", vec!["enabled", "insecure", "port", "server_name"]),
         ("mirror", vec!["url"]),
+        ("upgrade", vec!["region_image"]),
         ("boot_source", vec!["url", "keyring", "keyring_filename"]),
         (
             "images",

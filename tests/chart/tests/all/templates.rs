@@ -9,8 +9,8 @@ use chart_tests::template::actions;
 use chart_tests::{values, yaml};
 
 const KEYWORDS: [&str; 8] = ["if", "else", "end", "with", "range", "define", "template", "nil"];
-/// `contains` (of text) and `int` are beyond the first list of that renderer.
-const FUNCTIONS: [&str; 31] = [
+/// `contains` (of text), `int` and `splitList` are beyond the first list of that renderer.
+const FUNCTIONS: [&str; 32] = [
     "and",
     "b64enc",
     "contains",
@@ -34,6 +34,7 @@ const FUNCTIONS: [&str; 31] = [
     "quote",
     "required",
     "sha256sum",
+    "splitList",
     "squote",
     "ternary",
     "toJson",
@@ -91,6 +92,15 @@ fn objections(name: &str, text: &str) -> Vec<String> {
 fn templates_use_nothing_that_the_renderer_lacks() {
     let found: Vec<_> = all().iter().flat_map(|(name, text)| objections(name, text)).collect();
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn the_renderer_has_every_function() {
+    let known = maas_deployer::render::function_names();
+    let words = ["false", "true"];
+    let missing = FUNCTIONS.iter().filter(|name| !known.contains(name) && !words.contains(name));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
+    maas_deployer::render::check_templates().unwrap();
 }
 
 #[test]

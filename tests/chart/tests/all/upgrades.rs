@@ -52,6 +52,36 @@ fn jobs_run_again_when_told_so_and_with_another_chart() {
     }
 }
 
+/// In order, Kubernetes waits for a pod that cannot start before it looks at what mends it.
+#[test]
+fn a_pod_that_cannot_start_holds_up_no_upgrade() {
+    let Some(rendered) = files::rendered() else { return };
+    let sets = || rendered.iter().flat_map(|(_, objects)| objects.kind("StatefulSet"));
+    assert!(sets().count() > 100);
+    for set in sets() {
+        assert_eq!(set.at("/spec/podManagementPolicy"), "Parallel", "{}", set.id());
+    }
+}
+
+/// MAAS is given the keyring by configure: the mirror alone is not enough.
+#[test]
+fn another_keyring_is_given_to_maas() {
+    let Some(helm) = Helm::find() else { return };
+    let names = |data: &str| -> BTreeMap<String, String> {
+        let helm = helm.clone().set(&[&format!("conf.cache.keyring.data={data}")]);
+        let objects = helm.objects(&[&files::named("cache")]);
+        jobs(&objects).map(|job| (job.component().to_owned(), job.name().to_owned())).collect()
+    };
+    let (before, after) = (names("bm90IGEga2V5cmluZw=="), names("bm9yIHRoaXM="));
+    let mut changed: Vec<&str> = Vec::new();
+    for (component, name) in &before {
+        if after[component] != *name {
+            changed.push(component);
+        }
+    }
+    assert_eq!(changed, ["configure", "import-images"]);
+}
+
 #[test]
 fn another_chart_version_restarts_nothing() {
     let Some(helm) = Helm::find() else { return };
@@ -109,11 +139,13 @@ const UNRELATED: [(&str, &[&str]); 3] = [
             "conf.maas.ntp.ntp_servers={a.example}",
             "conf.maas.ntp.disable_ntpd_rack=true",
             "conf.maas.credentials.secret.name=other",
+            "conf.maas.tls.server_name=maas.example.org",
             "conf.nginx.worker_processes=3",
             "conf.syslog.logfile=other",
             "conf.cache.every=1h",
             "endpoints.maas_region.auth.admin.password=x",
             "endpoints.maas_db.auth.user.password=x",
+            "endpoints.maas_db.auth.admin.password=x",
             "endpoints.maas_region.port.region_api.nodeport=30000",
             "images.tags.maas_rack=other:1",
             "images.tags.maas_cache=other:1",
@@ -142,6 +174,7 @@ const UNRELATED: [(&str, &[&str]); 3] = [
             "images.tags.maas_region=other:1",
             "images.tags.maas_cache=other:1",
             "jobs.rerun=x",
+            "secrets.maas_db.revision=x",
             "pod.replicas.rack=2",
             "storage.mirror.pvc.enabled=false",
         ],
@@ -154,7 +187,10 @@ const UNRELATED: [(&str, &[&str]); 3] = [
             "images.tags.maas_region=other:1",
             "images.tags.maas_deployer=other:1",
             "jobs.rerun=x",
+            "secrets.maas_db.revision=x",
             "endpoints.maas_db.auth.user.username=other",
+            // The server has made its administrator: another has to be made in it, by hand.
+            "endpoints.maas_db.auth.admin.username=other",
         ],
     ),
 ];
@@ -180,6 +216,7 @@ fn pods_restart_for_what_they_use() {
     let changes = [
         ("maas-region", "images.tags.maas_region=other:1"),
         ("maas-region", "conf.maas.workers=2"),
+        ("maas-region", "secrets.maas_db.revision=x"),
         ("maas-region", "conf.bind.append=x"),
         ("maas-region", "conf.drydock.bootaction_url=http://x.example"),
         ("maas-region", "conf.cache.keyring.data=bm90IGEga2V5"),
@@ -210,6 +247,34 @@ fn pods_restart_for_what_they_use() {
         let (one, two) = (render(one), render(two));
         assert_ne!(one.pod_of(set).json, two.pod_of(set).json, "{set}");
     }
+}
+
+/// A password is in no name, so that another one is told of by a text of the operator's: numbers,
+/// as `--set` makes of digits, too.
+#[test]
+fn another_login_of_the_database_is_set_and_taken_up_by_one_upgrade() {
+    let Some(helm) = Helm::find() else { return };
+    let base = files::named("passwords");
+    let render = |settings: &[&str]| helm.clone().set(settings).objects(&[&base]);
+    let new = "endpoints.maas_db.auth.user.password=new";
+    let (before, after) = (render(&[]), render(&[new, "secrets.maas_db.revision=2"]));
+    let names = |objects: &Objects| -> Vec<String> {
+        jobs(objects).map(|job| job.name().to_owned()).collect()
+    };
+    let (names, told) = (names(&before), names(&after));
+    let new: Vec<_> = told.iter().filter(|name| !names.contains(name)).collect();
+    assert_eq!(new, [after.job("db-init").name()], "no other job has anything to do");
+    let region = after.one("StatefulSet", "maas-region");
+    let mark = "/spec/template/metadata/annotations/maas-chart~1database-login";
+    assert_eq!((region.at(mark), after.job("db-init").at(mark)), (&"2".into(), &"2".into()));
+    for set in before.kind("StatefulSet").filter(|set| set.name() != region.name()) {
+        assert_eq!(set, after.one("StatefulSet", set.name()), "{}", set.id());
+    }
+    assert_eq!(render(&["secrets.maas_db.revision="]).0, before.0, "nothing restarts for nothing");
+    // The region starts with the login that it has just waited for.
+    let inits = after.pod_of("maas-region").inits();
+    let at = |name: &str| inits.iter().position(|init| *init == name).unwrap();
+    assert!(at("wait-schema") < at("region-conf"), "{inits:?}");
 }
 
 #[test]

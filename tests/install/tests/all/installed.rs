@@ -19,7 +19,8 @@ pub(crate) fn install(release: &Release) {
 
 /// A client with the key that the chart left in its Secret.
 pub(crate) fn maas(release: &Release) -> Maas {
-    let key = release.kube.secret("maas-api-key", "token").expect("the Secret of the API key");
+    let secret = release.object("api-key");
+    let key = release.kube.secret(&secret, "token").expect("the Secret of the API key");
     Maas::new(&release.kube, &release.object("region"), &key)
 }
 

@@ -12,24 +12,27 @@
     reason = "these are tests"
 )]
 
-mod failures;
+mod edge;
 mod installed;
+mod passwords;
 mod restarts;
 mod upgrades;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use install_tests::{Release, Site};
+use edge::Edge;
+use install_tests::{Kube, Release, Site};
 use libtest_mimic::{Arguments, Trial};
 
-type Step = (&'static str, fn(&Release));
+/// A life's steps by name, in their order.
+type Steps<T> = &'static [(&'static str, fn(&T))];
 
 /// In this order.
-const LIFE: &[Step] = &[
+const LIFE: Steps<Release> = &[
     ("install", installed::install),
     ("the_region_is_a_running_systemd", installed::systemd),
     ("the_mirror_serves_what_upstream_signed", installed::mirror),
@@ -45,10 +48,26 @@ const LIFE: &[Step] = &[
     ("a_killed_rack", restarts::rack),
     ("a_killed_database", restarts::database),
     ("a_reboot_of_the_node", restarts::node),
+    ("a_generated_password_changed_by_hand", passwords::generated),
+    ("a_password_given_in_the_values", passwords::given),
     ("an_upgrade_to_a_newer_maas", upgrades::version),
     ("an_older_maas_is_refused", upgrades::older),
+    ("a_rollback_to_an_older_maas_is_refused", upgrades::rollback),
     ("uninstall_and_install_again", restarts::again),
     ("an_upgrade_to_tls", restarts::tls),
+    ("an_upgrade_back_to_plain_http", restarts::tls_off),
+];
+
+/// After it, in this order.
+const EDGE: Steps<Edge> = &[
+    ("edge_wrong_password_of_the_database", edge::wrong_password),
+    ("edge_wrong_keyring", edge::wrong_keyring),
+    ("edge_air_gap", edge::air_gap),
+    ("edge_two_regions", edge::two_regions),
+    ("edge_another_password", edge::another_password),
+    ("edge_missing_image", edge::missing_image),
+    ("edge_baked_mirror", edge::baked),
+    ("edge_uninstall", edge::uninstall),
 ];
 
 fn main() -> ExitCode {
@@ -58,44 +77,57 @@ fn main() -> ExitCode {
         println!("install tests: skipped, as there is no cluster; `make test` brings one up");
         return ExitCode::SUCCESS;
     };
-    let listing = args.list;
-    let release = (!listing).then(|| Arc::new(Release::new(&site, "maas", "metal")));
-    let installed = Arc::new(AtomicBool::new(true));
-    let trials = LIFE.iter().map(|&(name, step)| {
-        let (release, installed) = (release.clone(), installed.clone());
-        Trial::test(name, move || {
-            let release = release.ok_or("no cluster")?;
-            if !installed.load(Ordering::Relaxed) {
-                return Err("not run: nothing is installed".into());
-            }
-            let outcome = in_time(name, &release, step);
-            if name == "install" {
-                installed.store(outcome.is_ok(), Ordering::Relaxed);
-            }
-            outcome
-        })
-    });
-    let failures = failures::TRIALS.iter().map(|&(name, trial)| {
-        let site = site.clone();
-        Trial::test(name, move || {
-            trial(&site);
-            Ok(())
-        })
-    });
-    let conclusion = libtest_mimic::run(&args, trials.chain(failures).collect());
-    drop(release);
-    conclusion.exit_code()
+    let first = Life::new(&site, |site| Release::new(site, "maas", "metal"), |it| &it.kube);
+    let edge = Life::new(&site, Edge::new, Edge::kube);
+    let trials = first.trials(LIFE).chain(edge.trials(EDGE));
+    libtest_mimic::run(&args, trials.collect()).exit_code()
 }
 
-fn in_time(name: &str, release: &Release, step: fn(&Release)) -> Result<(), libtest_mimic::Failed> {
-    let start = Instant::now();
-    let outcome = catch_unwind(AssertUnwindSafe(|| step(release)));
-    println!("== step: {name}, {:.0} s", start.elapsed().as_secs_f64());
-    outcome.map_err(|panic| {
-        let said = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        format!("{}\n{}", said.unwrap_or_default(), release.kube.evidence()).into()
-    })
+/// What one release goes through.
+struct Life<T> {
+    site: Site,
+    /// Makes what the steps are about, for the first that runs.
+    make: fn(&Site) -> T,
+    made: OnceLock<T>,
+    /// Whether the first step, which installs, succeeded, or was not asked for.
+    installed: AtomicBool,
+    kube: fn(&T) -> &Kube,
+}
+
+impl<T: Send + Sync + 'static> Life<T> {
+    fn new(site: &Site, make: fn(&Site) -> T, kube: fn(&T) -> &Kube) -> Arc<Self> {
+        let installed = AtomicBool::new(true);
+        Arc::new(Self { site: site.clone(), make, made: OnceLock::new(), installed, kube })
+    }
+
+    fn trials(self: Arc<Self>, steps: Steps<T>) -> impl Iterator<Item = Trial> {
+        steps.iter().enumerate().map(move |(number, &(name, step))| {
+            let life = Arc::clone(&self);
+            Trial::test(name, move || {
+                if !life.installed.load(Ordering::Relaxed) {
+                    return Err("not run: nothing is installed".into());
+                }
+                let outcome = life.in_time(name, step);
+                if number == 0 {
+                    life.installed.store(outcome.is_ok(), Ordering::Relaxed);
+                }
+                outcome
+            })
+        })
+    }
+
+    fn in_time(&self, name: &str, step: fn(&T)) -> Result<(), libtest_mimic::Failed> {
+        let start = Instant::now();
+        let make = || (self.make)(&self.site);
+        let outcome = catch_unwind(AssertUnwindSafe(|| step(self.made.get_or_init(make))));
+        println!("== step: {name}, {:.0} s", start.elapsed().as_secs_f64());
+        outcome.map_err(|panic| {
+            let said = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            let evidence = self.made.get().map(|it| (self.kube)(it).evidence());
+            format!("{}\n{}", said.unwrap_or_default(), evidence.unwrap_or_default()).into()
+        })
+    }
 }

@@ -134,3 +134,19 @@ pub(crate) fn tls(release: &Release) {
     assert_eq!(answer.status, 301, "{}", answer.text());
     helm_test(release);
 }
+
+/// And off again: the plain port answers, jobs and racks reach it, and no job has failed.
+pub(crate) fn tls_off(release: &Release) {
+    let version = newer(release);
+    let version: Vec<&str> = version.iter().map(String::as_str).collect();
+    release.apply("upgrade", &version).expect("helm upgrade");
+    release.kube.ready(&release.pod("region"), None);
+    let target = format!("service/{}", release.object("region"));
+    let forward = eventually("a way to the region", || Forward::to(&release.kube, &target, 80));
+    let answer = eventually("an answer", || {
+        e2e::http::request(forward.address(), "GET", "/MAAS/api/2.0/version/", &[]).ok()
+    });
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    rack_registered(release);
+    helm_test(release);
+}

@@ -5,7 +5,7 @@ use install_tests::{Objects, Release, eventually};
 use crate::installed::{complete_images, maas};
 
 /// The pods of the three controllers, with their UIDs and how often their containers started.
-fn pods(release: &Release) -> Objects {
+pub(crate) fn pods(release: &Release) -> Objects {
     let mut pods = Objects::new();
     for component in ["region", "rack", "postgresql"] {
         pods.extend(release.kube.uids("pods", &release.selector(Some(component))));
@@ -124,4 +124,58 @@ pub(crate) fn older(release: &Release) {
     assert_eq!(pods(release), before);
     let maas = maas(release);
     eventually("MAAS's answer", || maas.get("version/"));
+}
+
+/// The revisions that Helm keeps and that were not refused, oldest first: number, and the
+/// region's image.
+fn history(release: &Release) -> Vec<(String, String)> {
+    let json = |text: String| -> serde_json::Value { serde_json::from_str(&text).expect("JSON") };
+    let history = release.helm(&["history", &release.name, "--output", "json"]);
+    let history = json(history.expect("helm history"));
+    let revision = |one: &serde_json::Value| {
+        let number = one["revision"].to_string();
+        let values = ["get", "values", &release.name, "--revision", &number, "--output", "json"];
+        let values = json(release.helm(&values).expect("helm get values"));
+        let image = values["images"]["tags"]["maas_region"].as_str().expect("an image").to_owned();
+        (number, image)
+    };
+    let revisions = history.as_array().expect("revisions").iter();
+    revisions.filter(|one| one["status"] != "failed").map(revision).collect()
+}
+
+/// `helm rollback` runs the hook of the revision that it goes back to.
+pub(crate) fn rollback(release: &Release) {
+    let before = pods(release);
+    let history = history(release);
+    let of = |version: &str| {
+        let mut all = history.iter().filter(|(_, image)| image.ends_with(version));
+        let (first, second) = (all.next(), all.next());
+        assert!(second.is_some(), "two revisions of {version}: {history:?}");
+        first.expect("a revision").0.clone()
+    };
+    let to = |number: &str| {
+        let wait = ["--wait", "--wait-for-jobs", "--timeout", "5m"];
+        release.helm(&[&["rollback", &release.name, number], &wait[..]].concat())
+    };
+    let refused = to(&of("3.6.4"));
+    assert!(!refused.success, "{}", refused.stdout);
+    let quiesce = release.object("quiesce");
+    let log = release.kube.logs(&quiesce);
+    assert!(log.contains("the database was used by MAAS 3.7.3"), "{log}");
+    let code = "jsonpath={.items[*].status.containerStatuses[*].state.terminated.exitCode}";
+    let pod = format!("job-name={quiesce}");
+    let code = release.kube.ok(&["get", "pods", "--selector", &pod, "--output", code]);
+    assert_eq!(code, "5");
+    assert_eq!(pods(release), before);
+    // As the chart's README says.
+    let record = format!("owner=helm,name={},status=pending-rollback", release.name);
+    let deleted = release.kube.ok(&["delete", "secret", "--selector", &record]);
+    assert_eq!(deleted.lines().count(), 1, "{deleted}");
+    // Where the schema stays, so do all pods.
+    to(&of("3.7.3")).expect("helm rollback");
+    assert_eq!(pods(release), before);
+    let maas = maas(release);
+    eventually("MAAS's answer", || maas.get("version/"));
+    apply_version(release, "3.7.3").expect("the next upgrade");
+    assert_eq!(pods(release), before);
 }
