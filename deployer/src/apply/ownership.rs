@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::cluster::FieldProblem;
 
-    fn entry(manager: &str, operation: &str, fields: Value) -> Value {
+    fn entry(manager: &str, operation: &str, fields: &Value) -> Value {
         json!({"manager": manager, "operation": operation, "apiVersion": "apps/v1",
             "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": fields})
     }
@@ -126,8 +126,8 @@ mod tests {
     #[test]
     fn helms_fields_become_ours() {
         let held = object(&[
-            entry("helm", "Update", json!({"f:spec": {"f:replicas": {}}})),
-            entry("kubectl-edit", "Update", json!({"f:spec": {"f:paused": {}}})),
+            entry("helm", "Update", &json!({"f:spec": {"f:replicas": {}}})),
+            entry("kubectl-edit", "Update", &json!({"f:spec": {"f:paused": {}}})),
         ]);
         assert!(is_helms(&held));
         let patch = takeover(&held).unwrap();
@@ -143,9 +143,9 @@ mod tests {
     #[test]
     fn fields_that_helm_set_over_ours_join_them() {
         let held = object(&[
-            entry("maas-deployer", "Apply", json!({"f:spec": {"f:a": {".": {}, "f:x": {}}}})),
-            entry("helm", "Update", json!({"f:spec": {"f:a": {"f:y": {}}, "f:b": {}}})),
-            entry("helm", "Apply", json!({"f:spec": {"f:z": {}}})),
+            entry("maas-deployer", "Apply", &json!({"f:spec": {"f:a": {".": {}, "f:x": {}}}})),
+            entry("helm", "Update", &json!({"f:spec": {"f:a": {"f:y": {}}, "f:b": {}}})),
+            entry("helm", "Apply", &json!({"f:spec": {"f:z": {}}})),
         ]);
         let patch = takeover(&held).unwrap();
         let fields = patch["metadata"]["managedFields"].as_array().unwrap();
@@ -160,11 +160,11 @@ mod tests {
 
     #[test]
     fn what_is_not_helms_stays_as_it_is() {
-        let mut scale = entry("helm", "Update", json!({"f:spec": {"f:replicas": {}}}));
+        let mut scale = entry("helm", "Update", &json!({"f:spec": {"f:replicas": {}}}));
         scale["subresource"] = json!("scale");
         assert_eq!(takeover(&object(&[scale])), None);
-        let ours = entry("maas-deployer", "Apply", json!({}));
-        assert_eq!(takeover(&object(&[ours, entry("helmfile", "Update", json!({}))])), None);
+        let ours = entry("maas-deployer", "Apply", &json!({}));
+        assert_eq!(takeover(&object(&[ours, entry("helmfile", "Update", &json!({}))])), None);
         assert_eq!(takeover(&object(&[])), None);
     }
 

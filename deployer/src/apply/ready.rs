@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    fn set(status: Value) -> Readiness {
+    fn set(status: &Value) -> Readiness {
         let object = json!({"metadata": {"generation": 2}, "spec": {"replicas": 1, "selector": {},
             "serviceName": "a", "template": {}}, "status": status});
         of_stateful_set(&serde_json::from_value(object).unwrap())
@@ -123,28 +123,28 @@ mod tests {
     #[test]
     fn a_stateful_set_is_ready_when_its_new_pods_are() {
         let old = json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1});
-        assert_eq!(set(old), not_seen());
+        assert_eq!(set(&old), not_seen());
         let rolling = json!({"observedGeneration": 2, "replicas": 1, "readyReplicas": 1});
-        assert_eq!(set(rolling), Waiting("0 of 1 pods are of the new revision".into()));
+        assert_eq!(set(&rolling), Waiting("0 of 1 pods are of the new revision".into()));
         let starting = json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1});
-        assert_eq!(set(starting), Waiting("0 of 1 ready".into()));
+        assert_eq!(set(&starting), Waiting("0 of 1 ready".into()));
         let there = json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
-        assert_eq!(set(there), Ready);
+        assert_eq!(set(&there), Ready);
     }
 
     #[test]
     fn a_job_is_ready_when_it_is_complete() {
-        let job = |status: Value| {
+        let job = |status: &Value| {
             let object = json!({"metadata": {}, "spec": {"template": {}}, "status": status});
             of_job(&serde_json::from_value(object).unwrap())
         };
-        assert_eq!(job(json!({"active": 1})), Waiting("running".into()));
-        assert_eq!(job(json!({"failed": 2})), Waiting("failed 2 times, tried again soon".into()));
+        assert_eq!(job(&json!({"active": 1})), Waiting("running".into()));
+        assert_eq!(job(&json!({"failed": 2})), Waiting("failed 2 times, tried again soon".into()));
         let done = json!({"conditions": [{"type": "Complete", "status": "True"}]});
-        assert_eq!(job(done), Ready);
+        assert_eq!(job(&done), Ready);
         let failed = json!({"conditions": [{"type": "Failed", "status": "True",
             "reason": "BackoffLimitExceeded", "message": "reached"}]});
-        assert_eq!(job(failed), Failed("BackoffLimitExceeded: reached".into()));
+        assert_eq!(job(&failed), Failed("BackoffLimitExceeded: reached".into()));
     }
 
     #[test]

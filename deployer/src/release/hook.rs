@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    fn hook(annotations: Value) -> Option<Hook> {
+    fn hook(annotations: &Value) -> Option<Hook> {
         Hook::of(&Document {
             source: "maas/templates/hooks.yaml".into(),
             text: "kind: Job\n".into(),
@@ -208,18 +208,18 @@ mod tests {
     #[test]
     fn annotations_make_a_hook() {
         let made =
-            hook(json!({"helm.sh/hook": "pre-install, Pre-Upgrade", "helm.sh/hook-weight": "-20",
+            hook(&json!({"helm.sh/hook": "pre-install, Pre-Upgrade", "helm.sh/hook-weight": "-20",
             "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded"}))
             .unwrap();
         assert!(made.runs_at(Event::PreUpgrade) && !made.runs_at(Event::PreRollback));
         assert_eq!(made.weight, -20);
         assert!(made.is_deleted(DeletePolicy::Succeeded) && !made.is_deleted(DeletePolicy::Failed));
-        assert!(hook(json!({"a": "b"})).is_none());
+        assert!(hook(&json!({"a": "b"})).is_none());
     }
 
     #[test]
     fn without_a_policy_it_goes_before_it_is_made_again() {
-        let mut made = hook(json!({"helm.sh/hook": "pre-install"})).unwrap();
+        let mut made = hook(&json!({"helm.sh/hook": "pre-install"})).unwrap();
         assert!(made.is_deleted(DeletePolicy::BeforeCreation));
         assert!(!made.is_deleted(DeletePolicy::Succeeded));
         made.note(HookPhase::Running);
