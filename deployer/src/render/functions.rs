@@ -47,6 +47,10 @@ const PLAIN: &[(&str, Function)] = &[
             Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
         })
     }),
+    ("splitList", |args| {
+        let [mark, whole] = texts(args)?;
+        Ok(Value::List(split(&whole, &mark).map(text).collect()))
+    }),
     ("squote", |args| joined(args, |text| format!("'{text}'"))),
     ("ternary", |args| match args {
         [yes, no, Value::Bool(which)] => Ok(if *which { yes } else { no }.clone()),
@@ -167,6 +171,14 @@ fn texts(args: &[Value]) -> gotmpl::Result<[Arc<str>; 2]> {
         [Value::String(a), Value::String(b)] => Ok([Arc::clone(a), Arc::clone(b)]),
         _ => Err(wrong("the function takes two texts")),
     }
+}
+
+/// Parts of a text between marks; without a mark, its letters.
+fn split<'a>(whole: &'a str, mark: &'a str) -> Box<dyn Iterator<Item = &'a str> + 'a> {
+    if mark.is_empty() {
+        return Box::new(whole.split("").filter(|letter| !letter.is_empty()));
+    }
+    Box::new(whole.split(mark))
 }
 
 fn dict(args: &[Value]) -> Made {

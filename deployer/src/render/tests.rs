@@ -120,6 +120,14 @@ fn values_are_printed_as_go_prints_them() {
 }
 
 #[test]
+fn a_text_is_split_as_go_splits_it() {
+    let split = |text: &str| shown(&format!("{{{{ splitList {text} | toJson }}}}"), "");
+    assert_eq!(split(r#""/" "http://a/b""#), r#"["http:","","a","b"]"#);
+    assert_eq!(split(r#""." """#), r#"[""]"#);
+    assert_eq!(split(r#""" "né""#), r#"["n","é"]"#);
+}
+
+#[test]
 fn merge_keeps_what_is_there_and_not_empty() {
     let values = "a: {x: {k: 1, e: ''}, l: [1], z: 0}\nb: {x: {k: 2, e: f, m: 3}, l: [2], z: 4}\n";
     assert_eq!(
