@@ -48,6 +48,14 @@ pub(crate) fn of_stateful_set(set: &StatefulSet) -> Readiness {
     counted(status.ready_replicas, wanted)
 }
 
+/// The revision that a StatefulSet's pods are to have; none before its controller
+/// has seen the last change, as what it says then is of the revision before.
+pub(crate) fn revision_of(set: &StatefulSet) -> Option<String> {
+    let status = set.status.as_ref()?;
+    let is_seen = status.observed_generation >= set.metadata.generation;
+    status.update_revision.clone().filter(|_| is_seen)
+}
+
 pub(crate) fn of_deployment(deployment: &Deployment) -> Readiness {
     let (spec, status) = (deployment.spec.as_ref(), deployment.status.as_ref());
     let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
@@ -130,6 +138,16 @@ mod tests {
         assert_eq!(set(&starting), Waiting("0 of 1 ready".into()));
         let there = json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
         assert_eq!(set(&there), Ready);
+    }
+
+    #[test]
+    fn a_revision_counts_when_the_controller_has_seen_the_last_change() {
+        let revision = |observed: i64| {
+            let object = json!({"metadata": {"generation": 2},
+                "status": {"replicas": 1, "observedGeneration": observed, "updateRevision": "db-1"}});
+            revision_of(&serde_json::from_value(object).unwrap())
+        };
+        assert_eq!((revision(1), revision(2)), (None, Some("db-1".to_owned())));
     }
 
     #[test]

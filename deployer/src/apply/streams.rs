@@ -109,10 +109,7 @@ pub(crate) fn of_warnings(cluster: &Cluster, space: &str) -> BoxStream<'static, 
 
 fn sets(cluster: &Cluster, space: &str) -> BoxStream<'static, Seen> {
     stream_of::<StatefulSet>(cluster, space, watcher::Config::default(), |event| {
-        let revision = |set: &StatefulSet| {
-            set.status.as_ref().and_then(|status| status.update_revision.clone())
-        };
-        seen("StatefulSet", event, ready::of_stateful_set, revision)
+        seen("StatefulSet", event, ready::of_stateful_set, ready::revision_of)
     })
 }
 

@@ -226,6 +226,10 @@ impl Watch<'_> {
         for name in over {
             let Some(ill) = self.ill.get(&name) else { continue };
             let Some(workload) = self.workload_of(&ill.pod) else { continue };
+            // Until its controller has seen the change, a pod may be of either revision.
+            if workload.kind == "StatefulSet" && workload.revision.is_none() {
+                continue;
+            }
             if is_old(&ill.pod, workload) {
                 // Kubernetes does not replace a pod that never was ready.
                 let place = pod_place(&workload.namespace, &name);
