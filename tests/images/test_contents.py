@@ -53,7 +53,7 @@ def test_controllers_start_with_maas_start_and_stop_as_systemd_wants(
 @pytest.mark.parametrize("name", SMALL)
 def test_small_images_run_their_program_unprivileged(image: Callable[[str], Image], name: str) -> None:
     config = image(name).config
-    assert config["Entrypoint"][-1] == f"/usr/bin/{name}"
+    assert config["Entrypoint"] == [f"/usr/bin/{name}"]
     assert config["User"] == "65532:65532"
     assert config["Healthcheck"]["Test"] != []
 
