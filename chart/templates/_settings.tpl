@@ -17,7 +17,8 @@
 
 {{/* What `job secrets` makes, or, where `generate` is false, checks: the
      database's admin is the operator's to bring unless the chart runs the
-     database. Those whose password stands in the values are left out: the chart
+     database, and nobody's where db-init is off; MAAS's user is the operator's
+     then, as nobody would set a password that was made here. Those whose password stands in the values are left out: the chart
      renders them, after this job. */}}
 {{- define "maas.settings.secrets" -}}
 {{- $db := .Values.endpoints.maas_db.auth -}}
@@ -26,11 +27,11 @@
 {{- if not $admin.password -}}
 {{- $text = printf "%s,\"admin\":%s" $text (dict "name" (include "maas.secret.admin" .) "generate" true "username" $admin.username "email" $admin.email | toJson) -}}
 {{- end -}}
-{{- if not $db.admin.password -}}
+{{- if and (not $db.admin.password) (or .Values.manifests.job_db_init .Values.postgresql.enabled) -}}
 {{- $text = printf "%s,\"db_admin\":%s" $text (dict "name" (include "maas.secret.db-admin" .) "generate" .Values.postgresql.enabled "username" $db.admin.username | toJson) -}}
 {{- end -}}
-{{- if not $db.user.password -}}
-{{- $text = printf "%s,\"db_user\":%s" $text (dict "name" (include "maas.secret.db-user" .) "generate" true "username" $db.user.username | toJson) -}}
+{{- if and (not $db.user.password) (or .Values.manifests.job_db_init .Values.manifests.job_db_sync .Values.manifests.region_statefulset) -}}
+{{- $text = printf "%s,\"db_user\":%s" $text (dict "name" (include "maas.secret.db-user" .) "generate" .Values.manifests.job_db_init "username" $db.user.username | toJson) -}}
 {{- end -}}
 {{- printf "{%s}" $text -}}
 {{- end -}}
@@ -106,14 +107,14 @@
 {{- $extra := $maas.extra_settings -}}
 {{- $dnssec := toJson $maas.dns.require_dnssec -}}
 {{- $named := list
-  (dict "name" "boot_images_no_proxy" "value" true "given" .Values.conf.cache.enabled)
+  (dict "name" "boot_images_no_proxy" "value" .Values.conf.cache.enabled "given" true)
   (dict "name" "dnssec_validation" "value" (ternary "no" (ternary "yes" $maas.dns.require_dnssec (eq $dnssec "true")) (eq $dnssec "false")) "given" true)
   (dict "name" "enable_http_proxy" "value" $maas.proxy.proxy_enabled "given" true)
   (dict "name" "http_proxy" "value" (default "" $maas.proxy.proxy_server) "given" true)
   (dict "name" "maas_proxy_port" "value" (int .Values.endpoints.maas_region.port.region_proxy.default) "given" true)
   (dict "name" "ntp_external_only" "value" $maas.ntp.use_external_only "given" true)
   (dict "name" "ntp_servers" "value" $maas.ntp.ntp_servers "given" $maas.ntp.ntp_servers)
-  (dict "name" "prometheus_enabled" "value" true "given" .Values.manifests.service_monitor)
+  (dict "name" "prometheus_enabled" "value" .Values.manifests.service_monitor "given" true)
   (dict "name" "remote_syslog" "value" $maas.syslog.remote_syslog "given" $maas.syslog.remote_syslog)
   (dict "name" "upstream_dns" "value" $maas.dns.dns_servers "given" $maas.dns.dns_servers)
   (dict "name" "use_peer_proxy" "value" $maas.proxy.peer_proxy_enabled "given" true)

@@ -46,6 +46,19 @@ fn commands_of_the_notes_name_what_is_there() {
     assert!(objects.get("Service", "site1-maas-region").is_some());
 }
 
+#[test]
+fn a_login_in_the_open_is_told() {
+    let Some(helm) = Helm::find() else { return };
+    let warned = |url: &str| {
+        let proxy = format!("conf.maas.proxy.proxy_server={url}");
+        let notes = helm.clone().set(&[&proxy]).notes(&[&files::named("defaults")]);
+        assert!(!notes.contains("sesame"), "{notes}");
+        notes.contains("WARNING: conf.maas.proxy.proxy_server holds a login")
+    };
+    assert!(warned("http://me:sesame@proxy.example.com:3128"));
+    assert!(!warned("http://proxy.example.com:3128"));
+}
+
 /// `kubectl logs` refuses all where one of several containers has not started.
 #[test]
 fn logs_are_asked_of_one_container_that_is_there() {

@@ -94,12 +94,13 @@ fn given_passwords_outlive_the_release() {
 #[test]
 fn the_hook_makes_what_no_value_gives() {
     let Some(helm) = Helm::find() else { return };
-    let told = |file: &str| {
+    let by = |helm: &Helm, file: &str| {
         let objects = helm.objects(&[&files::named(file)]);
         let pod = objects.job("secrets").pod().unwrap();
         let text = Pod::env(pod.container("secrets"), "MAAS_DEPLOYER_SETTINGS").unwrap();
         serde_json::from_str::<Value>(text).unwrap()["secrets"].clone()
     };
+    let told = |file: &str| by(&helm, file);
     // The database is the operator's, and so is its admin.
     let external = told("defaults");
     assert_eq!(external["db_admin"]["generate"], false);
@@ -107,6 +108,11 @@ fn the_hook_makes_what_no_value_gives() {
         assert_eq!(external[made]["generate"], true, "{made}");
     }
     assert_eq!(told("postgresql")["db_admin"]["generate"], true);
+    // Somebody else made the role: no admin is needed, and no password can be made up.
+    let made = by(&helm.clone().set(&["manifests.job_db_init=false"]), "defaults");
+    assert_eq!((made.get("db_admin"), &made["db_user"]["generate"]), (None, &false.into()));
+    // A rack's release has no database.
+    assert_eq!(told("rack-only").get("db_user"), None);
     // The chart renders these after the hook, which must not ask for them.
     let given = told("passwords");
     assert_eq!(

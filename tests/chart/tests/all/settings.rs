@@ -146,7 +146,8 @@ fn settings_of_maas_are_what_the_values_say() {
         |file: &str| render(file).map(|all| of(&all, "configure", "configure")["config"].clone());
     let Some(default) = config("defaults") else { return };
     let expected = json!({
-        "active_discovery_interval": 0, "completed_intro": true, "dnssec_validation": "no",
+        "active_discovery_interval": 0, "boot_images_no_proxy": false, "completed_intro": true,
+        "dnssec_validation": "no", "prometheus_enabled": false,
         "enable_analytics": false, "enable_http_proxy": false, "enlist_commissioning": false,
         "http_proxy": "", "maas_proxy_port": 8000, "network_discovery": "disabled",
         "ntp_external_only": false, "use_peer_proxy": false,
