@@ -43,6 +43,7 @@ impl Site {
             "job_db_sync",
             "job_seed_secret",
             "job_create_admin",
+            "job_tls",
             "job_configure",
             "job_export_api_key",
             "job_import_images",
