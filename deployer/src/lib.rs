@@ -8,6 +8,7 @@
 //! | [`settings`] | what the chart tells a job |
 //! | [`version`] | MAAS's version numbers |
 //! | [`keyring`] | OpenPGP keyrings as MAAS takes them |
+//! | [`ports`] | the ports that a rack binds on its node's own network |
 //! | [`wait`] | bounded waits that say what they wait for |
 //! | [`maas`] | the client of MAAS's REST API |
 //! | [`region_command`] | runs `maas-region` and other programs of the images |
@@ -21,11 +22,13 @@
 //! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods; objects of any kind |
 //! | [`release`] | releases as Helm records them |
 //! | [`apply`] | has a cluster hold what was rendered, and waits for it |
+//! | [`check`] | judges whether an installation would work, or works |
 //! | [`jobs`] | a file a job |
 //! | [`cli`] | verbs, output, exit codes |
 
 pub mod apply;
 pub mod chart;
+pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod database;
@@ -34,6 +37,7 @@ pub mod jobs;
 pub mod keyring;
 pub mod maas;
 pub mod manifest;
+pub mod ports;
 pub mod region_command;
 pub mod release;
 pub mod render;

@@ -7,6 +7,7 @@
 //! | `target` | an object that is to be there: where, with which marks of its release |
 //! | `ownership` | whose a field is, and how Helm's become ours |
 //! | `plan` | what would change, by server-side dry run; nothing is written |
+//! | `trial` | each object tried by itself, by dry run |
 //! | `hooks` | hooks, as Helm runs them |
 //! | `ready` | whether a workload is as it should be |
 //! | `trouble` | what cannot heal by itself, and what is known of it |
@@ -30,6 +31,7 @@ mod progress;
 mod ready;
 mod streams;
 mod target;
+mod trial;
 mod trouble;
 mod uninstall;
 mod verb;
@@ -41,6 +43,9 @@ pub use operation::{Done, Operation, Options};
 pub use phase::Phase;
 pub use plan::{Action, Change, Plan};
 pub use progress::{News, Progress};
+pub(crate) use ready::{Readiness, of_object as readiness_of};
+pub use trial::{Trial, try_each};
+pub(crate) use trouble::of_pod as pod_trouble;
 pub use trouble::{Trouble, TroubleKind};
 pub use uninstall::{Kept, Uninstall, Uninstalled};
 pub use verb::Verb;

@@ -139,7 +139,7 @@ impl Planning<'_> {
         Ok(Plan { targets: targets.into_iter().zip(looked).collect(), removals, kept })
     }
 
-    async fn action(
+    pub(super) async fn action(
         &self,
         target: &Target,
         old: Option<&Value>,
@@ -177,7 +177,7 @@ impl Planning<'_> {
     }
 
     /// Applies an object, taking fields from Helm and from nobody else, unless told.
-    async fn fairly(&self, target: &Target, dry_run: bool) -> Result<Value, ApplyError> {
+    pub(super) async fn fairly(&self, target: &Target, dry_run: bool) -> Result<Value, ApplyError> {
         let how = Applying { dry_run, force: false };
         let error = match self.cluster.apply(&target.place, &target.object, how).await {
             Ok(object) => return Ok(object),

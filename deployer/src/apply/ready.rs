@@ -111,6 +111,17 @@ pub(crate) fn of_job(job: &Job) -> Readiness {
     }
 }
 
+/// Of an object of one of these kinds; `None` where it is of another.
+pub(crate) fn of_object(kind: &str, object: serde_json::Value) -> Option<Readiness> {
+    match kind {
+        "StatefulSet" => serde_json::from_value(object).ok().map(|set| of_stateful_set(&set)),
+        "Deployment" => serde_json::from_value(object).ok().map(|one| of_deployment(&one)),
+        "DaemonSet" => serde_json::from_value(object).ok().map(|set| of_daemon_set(&set)),
+        "Job" => serde_json::from_value(object).ok().map(|job| of_job(&job)),
+        _ => None,
+    }
+}
+
 fn counted(ready: Option<i32>, wanted: i32) -> Readiness {
     let ready = ready.unwrap_or(0);
     if ready >= wanted { Ready } else { Waiting(format!("{ready} of {wanted} ready")) }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::release::{HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs};
+use super::release::{
+    CheckArgs, HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs,
+};
 use super::release_args::{ReleaseArgs, ValuesArgs};
 use crate::jobs::wait_for::Target;
+use crate::ports::Port;
 
 /// Installs MAAS on Kubernetes; in the cluster, runs the jobs of the chart.
 #[derive(Debug, Parser)]
@@ -77,6 +80,8 @@ pub(super) enum Verb {
     Uninstall(UninstallArgs),
     /// List the revisions of a release
     History(HistoryArgs),
+    /// Check that an installation would work, before it; or that one works
+    Check(CheckArgs),
     /// Print the manifests that an installation applies
     Template(TemplateArgs),
     /// Print the values, the chart's own and those given
@@ -206,6 +211,17 @@ pub(super) enum Job {
     },
     /// Check an installation: key, racks, images, mirror
     Test,
+    /// Look at the database: version, TLS, encoding, MAAS's role; nothing is changed
+    CheckDatabase,
+    /// Say which ports of this network are taken
+    CheckPorts {
+        /// udp/67, tcp/5248
+        #[arg(value_name = "PORT", required = true)]
+        ports: Vec<Port>,
+        /// The tables of Linux
+        #[arg(long, value_name = "DIR", default_value = "/proc/net", hide = true)]
+        tables: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -89,6 +89,8 @@ async fn work(job: &Job, context: &Context) -> Result<Report, JobError> {
             probe::run(subject, *live, url.as_deref()).await
         }
         Job::Test => jobs::test::run(context).await,
+        Job::CheckDatabase => jobs::check_database::run(context).await,
+        Job::CheckPorts { ports, tables } => jobs::check_ports::run(ports, tables),
     }
 }
 
@@ -111,6 +113,8 @@ fn name(job: &Job) -> &'static str {
         Job::RegisterRack { .. } => "register-rack",
         Job::Probe { .. } => "probe",
         Job::Test => "test",
+        Job::CheckDatabase => "check-database",
+        Job::CheckPorts { .. } => "check-ports",
     }
 }
 
@@ -129,13 +133,17 @@ pub(super) async fn interrupted() -> Exit {
 }
 
 fn show(name: &str, report: &Report, output: &Output) {
-    output.json(&json!({
+    let mut shown = json!({
         "schema": "maas-deployer/job/1",
         "job": name,
         "changed": report.is_changed(),
         "changes": report.changes,
         "notes": report.notes,
-    }));
+    });
+    if let (Some(facts), Some(shown)) = (&report.facts, shown.as_object_mut()) {
+        shown.insert("facts".to_owned(), facts.clone());
+    }
+    output.json(&shown);
     for change in &report.changes {
         output.confirm(&format!("changed: {change}"));
     }

@@ -90,6 +90,12 @@ impl fmt::Debug for ValuesArgs {
 }
 
 impl ValuesArgs {
+    /// Whether any were given.
+    pub(super) fn are_given(&self) -> bool {
+        let lists = [&self.set, &self.set_string, &self.set_file, &self.set_json];
+        !self.files.is_empty() || lists.iter().any(|list| !list.is_empty())
+    }
+
     /// The values, checked.
     pub(super) fn load(&self) -> Result<Values, Failure> {
         let wanted = Wanted {

@@ -6,6 +6,7 @@
 mod error;
 mod image;
 mod objects;
+mod review;
 mod secrets;
 mod workloads;
 
@@ -18,6 +19,7 @@ use tracing::warn;
 pub use error::{ClusterError, FieldProblem};
 pub use image::Image;
 pub use objects::{Applying, FIELD_MANAGER, Kind, Place, prefix};
+pub use review::{Right, ServerFacts};
 pub use secrets::{Made, SecretData};
 pub use workloads::{JobState, Pod, Scale};
 
@@ -45,6 +47,7 @@ pub const JOBS: &str = "maas-deployer-job";
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    address: String,
     namespace: String,
     /// How long it is asked again where there is no answer.
     persistence: Duration,
@@ -92,9 +95,10 @@ impl Cluster {
         // Here, where it is bounded and told; see `patiently`.
         config.default_retry = false;
         let namespace = config.default_namespace.clone();
+        let address = config.cluster_url.to_string();
         let client =
             Client::try_from(config).map_err(|error| ClusterError::Config(crate::chain(&error)))?;
-        Ok(Self { client, namespace, persistence: Duration::ZERO })
+        Ok(Self { client, address, namespace, persistence: Duration::ZERO })
     }
 
     /// The namespace that the pod is in, or the kubeconfig's context names; else
@@ -104,11 +108,17 @@ impl Cluster {
         &self.namespace
     }
 
+    /// The API server's address, as the configuration has it.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.address.trim_end_matches('/')
+    }
+
     /// A cluster behind a client of the caller's.
     #[must_use]
     pub fn with_client(client: Client) -> Self {
         let namespace = client.default_namespace().to_owned();
-        Self { client, namespace, persistence: Duration::ZERO }
+        Self { client, address: String::new(), namespace, persistence: Duration::ZERO }
     }
 
     /// As this one, but asks for minutes before it gives up: a verb of many calls

@@ -48,6 +48,11 @@ impl Place {
     pub fn shown(&self) -> &str {
         &self.shown
     }
+
+    /// The path of all objects of its kind.
+    pub(super) fn collection(&self) -> &str {
+        &self.collection
+    }
 }
 
 fn collection(prefix: &str, namespace: Option<&str>, plural: &str) -> String {
@@ -243,7 +248,7 @@ impl Cluster {
         }
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         doing: &str,
         method: &str,
@@ -265,12 +270,12 @@ impl Cluster {
 
 /// What a request sends, and asks for.
 #[derive(Clone, Copy)]
-struct Form {
+pub(super) struct Form {
     content: &'static str,
     accept: &'static str,
 }
 
-const JSON: Form = Form { content: "application/json", accept: "application/json" };
+pub(super) const JSON: Form = Form { content: "application/json", accept: "application/json" };
 const APPLY: Form = Form { content: "application/apply-patch+yaml", ..JSON };
 const MERGE: Form = Form { content: "application/merge-patch+json", ..JSON };
 const METADATA: Form =

@@ -9,6 +9,9 @@ pub struct Report {
     pub changes: Vec<String>,
     /// What it found as it should be, or left alone.
     pub notes: Vec<String>,
+    /// What it found, for programs; none where it only did something.
+    #[serde(skip)]
+    pub facts: Option<serde_json::Value>,
 }
 
 impl Report {
