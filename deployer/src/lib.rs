@@ -22,8 +22,8 @@
 //! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods; objects of any kind |
 //! | [`release`] | releases as Helm records them |
 //! | [`apply`] | has a cluster hold what was rendered, and waits for it |
-//! | [`check`] | judges whether an installation would work, or works |
 //! | [`jobs`] | a file a job |
+//! | [`check`] | judges whether an installation would work, or works |
 //! | [`cli`] | verbs, output, exit codes |
 
 pub mod apply;

@@ -41,6 +41,7 @@ pub use documents::{ManifestError, documents};
 pub use error::{ApplyError, Conflict};
 pub use operation::{Done, Operation, Options};
 pub use phase::Phase;
+pub(crate) use phase::runs;
 pub use plan::{Action, Change, Plan};
 pub use progress::{News, Progress};
 pub(crate) use ready::{Readiness, of_object as readiness_of};

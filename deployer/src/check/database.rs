@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Names;
-use super::probe::{Data, Ended, Probe, answer};
+use super::probe::{Data, Ended, Probe, answer, put, schema};
 use super::report::Check;
 use super::workloads::Workload;
 use crate::jobs::check_database::DatabaseFacts;
@@ -128,7 +128,8 @@ fn strip(spec: &mut Value) {
         all.retain(|one| one.get("name").and_then(Value::as_str) == Some("deployer"));
     }
     for container in list(spec, "containers") {
-        container["args"] = json!(["job", "check-database", "-o", "json", "-q"]);
+        let args = json!(["job", "check-database", "-o", "json", "-q"]);
+        put(container, "args", args);
     }
     if let Some(spec) = spec.as_object_mut() {
         spec.remove("serviceAccountName");
@@ -177,9 +178,10 @@ pub(super) fn judge(names: &Names, ended: &Ended, log: &[String]) -> Vec<Check> 
             ]
         }
         Ended::Seen(_) => match answer(log) {
-            Some(said) if said["schema"] == "maas-deployer/job/1" => {
-                let facts = serde_json::from_value(said["facts"].clone()).unwrap_or_default();
-                found(&facts)
+            Some(said) if schema(&said) == "maas-deployer/job/1" => {
+                let facts =
+                    said.get("facts").cloned().and_then(|it| serde_json::from_value(it).ok());
+                found(&facts.unwrap_or_default())
             }
             Some(said) => vec![refused(&said)],
             None => {

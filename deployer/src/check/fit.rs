@@ -49,9 +49,6 @@ pub(super) fn refusal(pod: &PodSpec, node: &Node) -> Option<Refusal> {
     if !affinity_holds(pod, node) {
         return Some(Refusal::Affinity);
     }
-    if let Some(arch) = labels.get(ARCH_LABEL).filter(|arch| *arch != ARCH) {
-        return Some(Refusal::Arch(arch.clone()));
-    }
     if !is_ready(node) {
         return Some(Refusal::NotReady);
     }
@@ -62,8 +59,12 @@ pub(super) fn refusal(pod: &PodSpec, node: &Node) -> Option<Refusal> {
     let tolerations = pod.tolerations.as_deref().unwrap_or_default();
     let taints = spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     let hard = taints.iter().filter(|taint| taint.effect != "PreferNoSchedule");
-    let held = hard.filter(|taint| !tolerations.iter().any(|one| tolerates(one, taint)));
-    held.map(|taint| Refusal::Taint(shown(taint))).next()
+    let mut held = hard.filter(|taint| !tolerations.iter().any(|one| tolerates(one, taint)));
+    if let Some(taint) = held.next() {
+        return Some(Refusal::Taint(shown(taint)));
+    }
+    // Last: the scheduler does not mind it.
+    labels.get(ARCH_LABEL).filter(|arch| *arch != ARCH).map(|arch| Refusal::Arch(arch.clone()))
 }
 
 pub(super) fn is_ready(node: &Node) -> bool {

@@ -1,36 +1,26 @@
 //! What is asked before an installation or upgrade.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::StorageClass;
-use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::inside::secret_of;
 use super::known::Known;
 use super::leftovers::Past;
-use super::nodes::Fleet;
-use super::probe::{Ended, Probe, has_ended};
 use super::report::{Check, Group, Report};
 use super::rights::Need;
-use super::storage::Tied;
 use super::workloads::{Workload, workloads};
-use super::{
-    Checking, PRE, database, leftovers, nodes, objects, pulls, rights, secrets, security, server,
-    storage,
-};
+use super::{Checking, PRE, leftovers, objects, rights, secrets, server};
 use crate::apply::{ApplyError, News, Progress, Trial, documents, try_each};
 use crate::cluster::{ClusterError, MANAGED_BY, Place};
 use crate::manifest::Document;
 use crate::release::{Candidate, Stored};
 
 /// How many questions are asked at once.
-const AT_ONCE: usize = 8;
-/// On how many nodes ports are looked at.
-const NODES: usize = 16;
+pub(super) const AT_ONCE: usize = 8;
 
 /// What is to be installed, and what is there of it.
 pub(super) struct Subject<'a> {
@@ -116,7 +106,7 @@ impl Checking<'_> {
         groups.begin("rights");
         groups.add("rights", self.rights(&subject, &known).await);
         groups.begin("objects");
-        let trials = self.trials(&subject, namespace.is_there()).await;
+        let trials = self.trials(&subject, &known, namespace.is_there()).await;
         let checks = self.objects(&subject, candidate, &trials, namespace.is_there()).await;
         groups.add("objects", checks);
         groups.begin("nodes");
@@ -178,14 +168,13 @@ impl Checking<'_> {
         rights::judge(&needs, &missing, user.as_deref())
     }
 
-    async fn trials(&self, subject: &Subject<'_>, is_there: bool) -> Vec<Trial> {
+    async fn trials(&self, subject: &Subject<'_>, known: &Known, is_there: bool) -> Vec<Trial> {
         let held = subject.last.map(|last| documents(&last.release.manifest));
         let held = held.and_then(Result::ok).unwrap_or_default();
         let (release, space) = (&self.names.release, &self.names.namespace);
         if is_there {
             return try_each(self.cluster, release, space, &subject.documents, &held).await;
         }
-        let known = Known::ask(self.cluster, &subject.all()).await.unwrap_or_default();
         let unknown = subject.documents.iter().filter(|one| known.kind(one).is_none());
         let trial = |document: &Document| Trial {
             what: format!("{} {}", document.kind(), document.name()),
@@ -211,7 +200,7 @@ impl Checking<'_> {
             found.and_then(Value::as_str).unwrap_or_default()
         };
         let chart = format!("the chart {}-{}", text("name"), text("version"));
-        let mut checks = vec![objects::values(&chart, subject.documents.len())];
+        let mut checks = vec![objects::values(&chart)];
         if !is_there {
             checks.extend(objects::untried(self.names, trials));
             return checks;
@@ -219,8 +208,9 @@ impl Checking<'_> {
         checks.extend(objects::judge(self.names, trials));
         let made = secrets::made(&subject.documents, &subject.workloads);
         let mut wanted = secrets::wanted(&subject.workloads, &subject.documents);
-        wanted.retain(|name, _| !made.contains(name));
-        // With the login of the database, the check of the database says more.
+        // Of the logins of the database, the check of the database says more.
+        let logins = ["db-admin", "db-user"].map(|volume| secret_of(&subject.workloads, volume));
+        wanted.retain(|name, _| !made.contains(name) && !logins.contains(&Some(name.clone())));
         let found = self.secrets(&wanted).await;
         checks.extend(secrets::judge("objects.secrets", self.names, &wanted, &found));
         checks
@@ -235,216 +225,6 @@ impl Checking<'_> {
             }
         }
         found
-    }
-
-    async fn nodes(&self, subject: &Subject<'_>, is_there: bool) -> Vec<Check> {
-        let all = |plural: &str| Place::list("/api/v1", None, plural);
-        let nodes = match self.typed("list the nodes", &all("nodes")).await {
-            Ok(nodes) => nodes,
-            Err(error) => return vec![unseen("nodes.ready", "the cluster's nodes", &error)],
-        };
-        let pods: Result<Vec<Pod>, ClusterError> = self.typed("list all pods", &all("pods")).await;
-        let fleet = Fleet { nodes, pods: pods.ok() };
-        let mut checks = nodes::judge(self.names, &subject.workloads, &fleet);
-        if self.options.nodes {
-            checks.extend(self.ports(subject, &fleet, is_there).await);
-        }
-        checks
-    }
-
-    /// Looks at the network of the nodes that racks go to.
-    async fn ports(&self, subject: &Subject<'_>, fleet: &Fleet, is_there: bool) -> Vec<Check> {
-        let racks = subject
-            .workloads
-            .iter()
-            .filter(|one| one.stays() && one.pod.host_network == Some(true));
-        let Some(rack) = racks.clone().next() else {
-            let why = "nothing of the release is on the nodes' own network";
-            return vec![Check::skip("nodes.bound", "ports of the nodes", why)];
-        };
-        if let Some(skip) = self.no_probes("nodes.bound", "ports of the nodes", is_there) {
-            return vec![skip];
-        }
-        let own = |node: &str| {
-            fleet.pods.iter().flatten().any(|pod| {
-                nodes::is_own(pod, self.names)
-                    && pod.spec.as_ref().is_some_and(|spec| {
-                        spec.host_network == Some(true) && spec.node_name.as_deref() == Some(node)
-                    })
-            })
-        };
-        let takers: Vec<String> =
-            nodes::takers(rack, &fleet.nodes).iter().map(|node| node.name_any()).collect();
-        let mut checks = Vec::new();
-        let looked: Vec<Check> =
-            stream::iter(takers.iter().take(NODES).filter(|node| !own(node)).enumerate())
-                .map(async |(number, node)| self.ports_of(rack, number, node).await)
-                .buffered(4)
-                .collect()
-                .await;
-        checks.extend(looked);
-        if checks.is_empty() {
-            checks.push(Check::pass(
-                "nodes.bound",
-                "racks of this release run on all of these nodes already",
-            ));
-        }
-        checks
-    }
-
-    async fn ports_of(&self, rack: &Workload, number: usize, node: &str) -> Check {
-        let probe = nodes::ports_probe(rack, number, node);
-        let ended = self.run(&probe).await;
-        match ended {
-            Ok((ended, log)) => nodes::bound(node, &ended, &log),
-            Err(error) => unseen("nodes.bound", &format!("ports of {node}"), &error),
-        }
-    }
-
-    /// Runs a probe until it has ended, and reads its log.
-    pub(super) async fn run(&self, probe: &Probe) -> Result<(Ended, Vec<String>), ClusterError> {
-        let read = async |ended: Ended| {
-            let log = match &ended {
-                Ended::Seen(pod) => self.probes.log(pod).await?,
-                _ => Vec::new(),
-            };
-            Ok((ended, log))
-        };
-        self.probes.run(probe, has_ended, read).await?
-    }
-
-    /// Why no probe may be made, if so.
-    pub(super) fn no_probes(&self, id: &str, what: &str, is_there: bool) -> Option<Check> {
-        if !self.options.pods {
-            return Some(Check::skip(id, what, "--no-pods: nothing is made on the cluster"));
-        }
-        let space = &self.names.namespace;
-        (!is_there).then(|| {
-            let why = format!("the namespace {space} is not there");
-            Check::skip(id, what, why).hint(format!("kubectl create namespace {space}"))
-        })
-    }
-
-    async fn storage(&self, subject: &Subject<'_>, is_there: bool) -> Vec<Check> {
-        let place = Place::list("/apis/storage.k8s.io/v1", None, "storageclasses");
-        let classes: Result<Vec<StorageClass>, _> =
-            self.typed("list the storage classes", &place).await;
-        let mut checks = match classes {
-            Ok(classes) => storage::classes(&subject.workloads, &classes),
-            Err(error) => vec![unseen("storage.class", "the storage classes", &error)],
-        };
-        if !is_there {
-            return checks;
-        }
-        let place = Place::list("/api/v1", Some(&self.names.namespace), "persistentvolumeclaims");
-        let claims: Result<Vec<PersistentVolumeClaim>, _> =
-            self.typed("list the volume claims", &place).await;
-        match claims {
-            Ok(claims) => {
-                checks.extend(storage::claims(self.names, &subject.workloads, &claims));
-                let tied = self.tied(subject).await;
-                checks.extend(storage::passwords(self.names, &subject.workloads, &claims, &tied));
-            }
-            Err(error) => {
-                checks.push(unseen("storage.claims", "volumes of an earlier release", &error))
-            }
-        }
-        checks
-    }
-
-    /// Secrets that belong to what is on volumes: the database's administrator to the database's;
-    /// MAAS's to the region's.
-    async fn tied(&self, subject: &Subject<'_>) -> Vec<Tied> {
-        let mut all = Vec::new();
-        for (component, volume, key) in
-            [("postgresql", "db-admin", "DATABASE_PASSWORD"), ("region", "admin", "PASSWORD")]
-        {
-            let Some(secret) = secret_of(&subject.workloads, volume) else { continue };
-            let Ok(held) = self.cluster.secret(&self.names.namespace, &secret).await else {
-                continue;
-            };
-            let given =
-                subject.documents.iter().find(|one| one.kind() == "Secret" && one.name() == secret);
-            let given = given.and_then(|one| one.object.pointer("/data")?.get(key)?.as_str());
-            let given = given.map(|given| {
-                use base64::Engine as _;
-                let given =
-                    base64::engine::general_purpose::STANDARD.decode(given).unwrap_or_default();
-                let has = held.as_ref().and_then(|held| held.get(key));
-                has.is_some_and(|has| has.expose().as_bytes() == given)
-            });
-            all.push(Tied { component, secret, is_there: held.is_some(), given });
-        }
-        all
-    }
-
-    async fn security(&self, subject: &Subject<'_>, namespace: &Namespace) -> Vec<Check> {
-        let (id, what) = ("security.admission", "pods of the release");
-        if !namespace.is_there() {
-            let why = format!("the namespace {} is not there", self.names.namespace);
-            return vec![Check::skip(id, what, why)];
-        }
-        let space = &self.names.namespace;
-        let mut seen = BTreeSet::new();
-        // Of jobs, most are alike.
-        let once = |one: &&Workload| {
-            let context = one.written.get("securityContext").cloned().unwrap_or_default();
-            one.stays() || seen.insert(format!("{context}{}", one.images().join(" ")))
-        };
-        let ones: Vec<&Workload> = subject.workloads.iter().filter(once).collect();
-        let place = Place::named("/api/v1", Some(space), "pods", "Pod", "check");
-        let tried: Vec<(String, Result<(), ClusterError>)> = stream::iter(ones)
-            .map(async |one| {
-                let pod = security::pod(one, space);
-                (one.shown(), self.cluster.try_create(&place, &pod).await)
-            })
-            .buffered(AT_ONCE)
-            .collect()
-            .await;
-        security::judge(self.names, security::level(namespace.object()), &tried)
-    }
-
-    async fn database(&self, subject: &Subject<'_>, is_there: bool) -> Vec<Check> {
-        let mut exists = BTreeMap::new();
-        for volume in ["db-admin", "db-user"] {
-            let Some(name) = secret_of(&subject.workloads, volume) else { continue };
-            let held = self.cluster.secret(&self.names.namespace, &name).await;
-            // What may not be read may well be there.
-            exists.insert(name, held.map_or(true, |held| held.is_some()));
-        }
-        let secret = self.probes.secret_name(database::ABOUT);
-        let there = |name: &str| exists.get(name).copied().unwrap_or(true);
-        let plan = database::plan(&subject.workloads, &subject.documents, &secret, there);
-        if let database::Plan::Nothing(_) = plan {
-            return database::not_run(self.names, &plan).into_iter().collect();
-        }
-        if let Some(skip) = self.no_probes("database.login", "the database, from a pod", is_there) {
-            return vec![skip];
-        }
-        let database::Plan::Probe(probe) = plan else {
-            return database::not_run(self.names, &plan).into_iter().collect();
-        };
-        match self.run(&probe).await {
-            Ok((ended, log)) => database::judge(self.names, &ended, &log),
-            Err(error) => vec![unseen("database.login", "the database, from a pod", &error)],
-        }
-    }
-
-    async fn images(&self, subject: &Subject<'_>, is_there: bool) -> Vec<Check> {
-        if let Some(skip) = self.no_probes("images.pull", "images, pulled by nodes", is_there) {
-            return vec![skip];
-        }
-        let mut checks = Vec::new();
-        for (probe, images) in pulls::probes(&subject.workloads) {
-            let decided = |pod: &Pod| pulls::are_decided(pod, &images);
-            let read =
-                async |ended: Ended| pulls::judge(self.names, &ended, &images, self.probes.limit());
-            match self.probes.run(&probe, decided, read).await {
-                Ok(found) => checks.extend(found),
-                Err(error) => checks.push(unseen("images.pull", &images.join(", "), &error)),
-            }
-        }
-        checks
     }
 
     async fn leftovers(
@@ -462,27 +242,33 @@ impl Checking<'_> {
                 foreign.push(format!("{} {}", hook.kind(), hook.name()));
             }
         }
-        let kept = self.kept().await;
-        leftovers::judge(self.names, trials, &foreign, &Past { last: subject.last, kept: &kept })
+        let (kept, is_seen) = self.kept().await;
+        leftovers::judge(
+            self.names,
+            trials,
+            &foreign,
+            &Past { last: subject.last, is_seen, kept: &kept },
+        )
     }
 
-    /// Secrets and volumes that an uninstall kept.
-    async fn kept(&self) -> Vec<String> {
+    /// Secrets and volumes that an uninstall kept, and whether Secrets can be looked at.
+    async fn kept(&self) -> (Vec<String>, bool) {
         let (space, release) = (&self.names.namespace, &self.names.release);
         let instance = format!("app.kubernetes.io/instance={release}");
         let made = format!("{instance},{}={}", MANAGED_BY.0, MANAGED_BY.1);
-        let mut kept = Vec::new();
+        let (mut kept, mut is_seen) = (Vec::new(), true);
         for (plural, kind, selector) in [
             ("secrets", "Secret", made),
             ("persistentvolumeclaims", "PersistentVolumeClaim", instance),
         ] {
             let place = Place::list("/api/v1", Some(space), plural);
             let found = self.cluster.list_metadata("look for leftovers", &place, &selector).await;
+            is_seen &= kind != "Secret" || found.is_ok();
             let names = found.unwrap_or_default();
             let names = names.iter().filter_map(|one| one.pointer("/metadata/name")?.as_str());
             kept.extend(names.map(|name| format!("{kind} {name}")));
         }
-        kept
+        (kept, is_seen)
     }
 
     /// All objects at a place, as what they are.
@@ -515,16 +301,9 @@ impl Namespace {
         self.is_there
     }
 
-    fn object(&self) -> Option<&Value> {
+    pub(super) fn object(&self) -> Option<&Value> {
         self.object.as_ref()
     }
-}
-
-/// The Secret behind a volume of that name, of any pod.
-fn secret_of(workloads: &[Workload], volume: &str) -> Option<String> {
-    let volumes = workloads.iter().flat_map(|one| one.pod.volumes.iter().flatten());
-    let mut named = volumes.filter(|one| one.name == volume);
-    named.find_map(|one| one.secret.as_ref()?.secret_name.clone())
 }
 
 /// What could not be asked for.

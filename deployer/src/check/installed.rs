@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::Names;
-use super::probe::{Ended, Probe, answer};
+use super::probe::{Ended, Probe, answer, put, schema};
 use super::report::{Check, counted, listed};
 use super::workloads::Workload;
 use crate::apply::{Action, ApplyError, Readiness, Trial, pod_trouble};
@@ -92,9 +92,10 @@ pub(super) fn test(test: &Workload) -> Probe {
     let mut spec = test.written.clone();
     let containers = spec.get_mut("containers").and_then(Value::as_array_mut);
     for container in containers.into_iter().flatten() {
-        container["args"] = json!(["job", "test", "--timeout", "30s", "-o", "json", "-q"]);
+        let args = json!(["job", "test", "--timeout", "30s", "-o", "json", "-q"]);
+        put(container, "args", args);
     }
-    spec["terminationGracePeriodSeconds"] = json!(0);
+    put(&mut spec, "terminationGracePeriodSeconds", json!(0));
     Probe {
         about: ABOUT.to_owned(),
         spec,
@@ -127,7 +128,7 @@ pub(super) fn maas(names: &Names, ended: &Ended, log: &[String]) -> Vec<Check> {
         let list = said.get(key).and_then(Value::as_array).into_iter().flatten();
         list.filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    if said["schema"] == "maas-deployer/job/1" {
+    if schema(&said) == "maas-deployer/job/1" {
         return texts("notes").into_iter().map(|note| Check::pass(id, note)).collect();
     }
     let details = texts("details");

@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, ClusterError, Kind, Place, prefix};
 use crate::manifest::Document;
 
 /// The kinds of the versions that some documents are of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Known(BTreeMap<String, Vec<Kind>>);
 
 impl Known {

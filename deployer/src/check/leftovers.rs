@@ -11,6 +11,8 @@ use crate::release::{Status, Stored};
 pub(super) struct Past<'a> {
     /// Its newest revision.
     pub(super) last: Option<&'a Stored>,
+    /// Whether this account may look for one.
+    pub(super) is_seen: bool,
     /// Secrets and volumes that an uninstall kept.
     pub(super) kept: &'a [String],
 }
@@ -22,7 +24,7 @@ pub(super) fn judge(
     hooks: &[String],
     past: &Past<'_>,
 ) -> Vec<Check> {
-    let mut checks = vec![record(names, past.last)];
+    let mut checks = vec![record(names, past)];
     checks.extend(trials.iter().filter_map(|trial| foreign(names, trial)));
     if !hooks.is_empty() {
         let why = format!(
@@ -93,10 +95,14 @@ fn foreign(names: &Names, trial: &Trial) -> Option<Check> {
     })
 }
 
-fn record(names: &Names, last: Option<&Stored>) -> Check {
+fn record(names: &Names, past: &Past<'_>) -> Check {
     let id = "leftovers.record";
     let (release, space) = (&names.release, &names.namespace);
-    let Some(last) = last else {
+    let Some(last) = past.last else {
+        if !past.is_seen {
+            let (what, why) = ("an earlier revision", "this account may not list Secrets");
+            return Check::skip(id, what, why).hint("see the checks of rights");
+        }
         return Check::pass(id, format!("there is no release {release} in {space} yet"));
     };
     let (revision, status) = (last.release.version, last.release.info.status);
@@ -141,7 +147,7 @@ mod tests {
         let outcome =
             Err(ApplyError::Foreign { what: "Service ns/maas-region".into(), owner: None });
         let trial = Trial { what: "Service maas-region".into(), source: "x".into(), outcome };
-        let past = Past { last: None, kept: &[] };
+        let past = Past { last: None, is_seen: true, kept: &[] };
         let checks = judge(&names(), &[trial], &[], &past);
         assert_eq!(checks.len(), 2);
         assert_eq!(
@@ -161,7 +167,7 @@ mod tests {
     #[test]
     fn what_was_kept_is_told_and_fails_nothing() {
         let kept = ["Secret ns/maas-db-admin".to_owned()];
-        let checks = judge(&names(), &[], &[], &Past { last: None, kept: &kept });
+        let checks = judge(&names(), &[], &[], &Past { last: None, is_seen: true, kept: &kept });
         assert!(checks.iter().all(|check| check.status == report::Status::Pass));
         assert!(checks[2].what.contains("Secret ns/maas-db-admin"));
     }

@@ -16,12 +16,14 @@
 //! | `leftovers` | what is in the way |
 //! | `installed` | a release that is there |
 //!
-//! What judges is told what there is, and asks for nothing: [`Checking`] gathers.
+//! What judges is told what there is, and asks for nothing: [`Checking`] asks, in `gather`,
+//! `inside` and `present`.
 
 mod certificates;
 mod database;
 mod fit;
 mod gather;
+mod inside;
 mod installed;
 mod known;
 mod leftovers;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Names;
 use super::fit::{ARCH, Refusal, Room, is_ready, keeps_apart, refusal, requests};
-use super::probe::{Ended, Probe, answer, unprivileged};
+use super::probe::{Ended, Probe, answer, put, unprivileged};
 use super::report::{Check, counted, listed};
 use super::workloads::Workload;
 use crate::ports::{self, Port};
@@ -89,6 +89,21 @@ fn placed(id: &str, workload: &Workload, fleet: &Fleet) -> Check {
             let hint = format!("set pod.replicas.{component}={places}, or give it more nodes");
             return Check::fail(id, what, why).hint(hint);
         }
+    }
+    let wrong = fleet.nodes.iter().filter_map(|node| match refusal(&workload.pod, node) {
+        Some(Refusal::Arch(arch)) => Some(format!("{} ({arch})", node.name_any())),
+        _ => None,
+    });
+    let wrong: Vec<String> = wrong.collect();
+    if !wrong.is_empty() {
+        let component = if workload.stays() { workload.component.as_str() } else { "region" };
+        let why = format!(
+            "the images are for {ARCH}, and the scheduler may pick other nodes: {}",
+            listed(&wrong, 4)
+        );
+        return Check::warn(id, what, why).hint(format!(
+            "set labels.{component}.node_selector_key=kubernetes.io/arch and node_selector_value={ARCH}"
+        ));
     }
     Check::pass(id, what)
 }
@@ -281,7 +296,7 @@ pub(super) fn ports_probe(rack: &Workload, number: usize, node: &str) -> Probe {
             "resources": {"requests": {"cpu": "1m", "memory": "8Mi"},
                 "limits": {"cpu": "200m", "memory": "64Mi"}}}]});
     if let Some(secrets) = rack.written.get("imagePullSecrets") {
-        spec["imagePullSecrets"] = secrets.clone();
+        put(&mut spec, "imagePullSecrets", secrets.clone());
     }
     Probe {
         about: format!("ports-{}", number + 1),
@@ -351,6 +366,18 @@ mod tests {
         assert_eq!(found.status, Status::Fail);
         assert_eq!(found.why, "no node takes it: 1 has no label maas-rack=yes");
         assert!(found.hint.unwrap().starts_with("kubectl label node a maas-rack=yes\n"));
+    }
+
+    #[test]
+    fn nodes_of_another_architecture_are_told() {
+        let rack = of_chart("rack", json!({}));
+        let arm = node("b", &json!({"/metadata/labels": {"kubernetes.io/arch": "arm64"}}));
+        let mixed = fleet(vec![node("a", &json!({})), arm.clone()], &[]);
+        let found = check(&judge(&names(), std::slice::from_ref(&rack), &mixed), "nodes.rack");
+        assert_eq!(found.status, Status::Warn);
+        assert!(found.why.ends_with("may pick other nodes: b (arm64)"), "{}", found.why);
+        let none = check(&judge(&names(), &[rack], &fleet(vec![arm], &[])), "nodes.rack");
+        assert_eq!(none.why, "no node takes it: 1 is arm64; the images are amd64");
     }
 
     #[test]

@@ -14,10 +14,10 @@ const OPTIONAL: [(&str, &str); 4] = [
 ];
 
 /// The values were read, checked and rendered: else nothing came this far.
-pub(super) fn values(chart: &str, count: usize) -> Check {
+pub(super) fn values(chart: &str) -> Check {
     Check::pass(
         "values.valid",
-        format!("the values are valid; {chart} renders to {}", counted(count, "object")),
+        format!("the values are valid, and {chart} can be rendered with them"),
     )
 }
 
@@ -73,10 +73,13 @@ fn said(error: &ApplyError) -> String {
 pub(super) fn judge(names: &Names, trials: &[Trial]) -> Vec<Check> {
     let sorted = sorted(trials);
     let mut checks = Vec::new();
-    let what = format!("{} tried by dry run on the server", counted(trials.len(), "object"));
-    if sorted.refused.is_empty() {
-        let accepted = format!("{what}, {} accepted", sorted.accepted);
-        checks.push(Check::pass("objects.accepted", accepted));
+    if sorted.refused.is_empty() && sorted.accepted > 0 {
+        let what =
+            if sorted.accepted == trials.len() { "every object is" } else { "all others are" };
+        checks.push(Check::pass(
+            "objects.accepted",
+            format!("{what} accepted, by a dry run on the server"),
+        ));
     }
     for (trial, why) in sorted.refused.iter().take(10) {
         let hint = if why.contains("exceeded quota") {
@@ -205,6 +208,6 @@ mod tests {
     fn all_that_is_accepted_is_one_line() {
         let checks = judge(&names(), &[trial("Service a", Ok(Some(Action::Create)))]);
         assert_eq!(checks.len(), 1);
-        assert_eq!(checks[0].what, "1 object tried by dry run on the server, 1 accepted");
+        assert_eq!(checks[0].what, "every object is accepted, by a dry run on the server");
     }
 }

@@ -250,6 +250,18 @@ pub(super) fn answer(log: &[String]) -> Option<Value> {
     objects.filter(|object| object.get("schema").is_some()).next()
 }
 
+/// The schema of what a job said.
+pub(super) fn schema(said: &Value) -> &str {
+    said.get("schema").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Sets a key of an object.
+pub(super) fn put(object: &mut Value, key: &str, value: Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(key.to_owned(), value);
+    }
+}
+
 /// What no pod of a probe needs, and all that the strictest of namespaces asks for.
 pub(super) fn unprivileged() -> (Value, Value) {
     let pod = json!({"runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use serde_json::{Value, json};
 
 use super::Names;
-use super::probe::{Ended, Probe, unprivileged};
+use super::probe::{Ended, Probe, put, unprivileged};
 use super::report::Check;
 use super::workloads::Workload;
 use crate::wait::spoken;
@@ -67,11 +67,11 @@ fn spec(workload: &Workload, images: &[String]) -> Value {
         "securityContext": pod, "containers": containers});
     for key in ["nodeSelector", "tolerations", "imagePullSecrets"] {
         if let Some(value) = workload.written.get(key) {
-            spec[key] = value.clone();
+            put(&mut spec, key, value.clone());
         }
     }
     if let Some(affinity) = workload.written.pointer("/affinity/nodeAffinity") {
-        spec["affinity"] = json!({"nodeAffinity": affinity});
+        put(&mut spec, "affinity", json!({"nodeAffinity": affinity}));
     }
     spec
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Names;
 use super::known::Known;
 use super::report::{Check, counted};
+use crate::apply::runs;
 use crate::cluster::Right;
 use crate::manifest::Document;
 
@@ -75,8 +76,7 @@ pub(super) fn needs(names: &Names, documents: &[Document], known: &Known) -> BTr
         needs.insert((Purpose::Record, here("", "secrets", verb)));
     }
     for (group, resource, verbs) in [
-        ("apps", "statefulsets", &["list", "watch"][..]),
-        ("batch", "jobs", &["list", "watch"]),
+        ("batch", "jobs", &["list", "watch"][..]),
         ("", "pods", &["list", "watch", "delete"]),
         ("", "pods/log", &["get"]),
         ("", "events", &["list", "watch"]),
@@ -104,6 +104,12 @@ fn objects(names: &Names, document: &Document, known: &Known, needs: &mut BTreeS
             verb: verb.to_owned(),
             name: None,
         };
+        if verb == "get" && runs(document.kind()) {
+            for verb in ["list", "watch"] {
+                let verb = verb.to_owned();
+                needs.insert((Purpose::Waits, Right { verb, ..right.clone() }));
+            }
+        }
         needs.insert((Purpose::Objects, right));
     }
 }
@@ -159,7 +165,7 @@ pub(super) fn judge(
         }
         let (id, what) = (purpose.id(), purpose.what());
         if missing.is_empty() {
-            return Some(Check::pass(id, format!("{what}: all {}", all.len())));
+            return Some(Check::pass(id, format!("{what}: all of them")));
         }
         let why = format!("missing: {}", grouped(&missing).join("; "));
         let check = match purpose {

@@ -8,12 +8,14 @@
     reason = "a helper that cannot do its work fails the test that asked for it"
 )]
 
+mod checks;
 mod database;
 mod images;
 mod kubernetes;
 mod life;
 mod messages;
 mod quiesce;
+mod real_check;
 mod real_cluster;
 mod real_release;
 mod region;

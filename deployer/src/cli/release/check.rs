@@ -15,7 +15,7 @@ use super::args::{ClusterArgs, KeepArgs, ProgressMode, SourceArgs};
 use super::{by, candidate, progress};
 use crate::apply::ApplyError;
 use crate::check::{Check, Checking, Names, Options, Report, Status, without_cluster};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 use crate::release::{Store, Stored};
 
 /// How long probes are given to go after an interruption.
@@ -86,26 +86,21 @@ pub(in crate::cli) fn check(args: &CheckArgs, output: &Output) -> Result<Exit, F
 }
 
 async fn run(args: &CheckArgs, doing: &str, output: &Output) -> Result<Exit, Failure> {
-    // Values that are wrong are told first: as for every verb, with 64.
-    let namespace = super::namespace(&args.cluster, &args.release, None);
-    if args.pre {
-        candidate::first(&args.source, &args.release.release, &namespace)?;
-    }
-    let cluster = match Cluster::connect_to(args.cluster.kube_context.as_deref()).await {
+    let cluster = match connected(args).await {
         Ok(cluster) => cluster,
         Err(error) => {
+            // Values that are wrong are told all the same.
+            args.source.values.load()?;
+            let namespace = super::namespace(&args.cluster, &args.release, None);
             return Ok(show(args, &namespace, &without_cluster(&error, args.pre), output));
         }
     };
-    if let Err(error) = cluster.greet().await {
-        return Ok(show(args, &namespace, &without_cluster(&error, args.pre), output));
-    }
     let namespace = super::namespace(&args.cluster, &args.release, Some(&cluster));
     let names = Names { release: args.release.release.clone(), namespace };
     let checking = Checking::new(&cluster, &names, args.how.options());
     let progress = progress::of(args.how.progress(), output);
     let work = async {
-        let last = last(&cluster, &names).await?;
+        let last = last(&cluster, &names, args.pre).await?;
         if !args.pre {
             return Ok(checking.present(last.as_ref(), &*progress).await);
         }
@@ -133,8 +128,14 @@ async fn run(args: &CheckArgs, doing: &str, output: &Output) -> Result<Exit, Fai
     Ok(show(args, &names.namespace, &report, output))
 }
 
-/// The newest revision. An account that may not read Secrets learns that from the report.
-async fn last(cluster: &Cluster, names: &Names) -> Result<Option<Stored>, Failure> {
+async fn connected(args: &CheckArgs) -> Result<Cluster, ClusterError> {
+    let cluster = Cluster::connect_to(args.cluster.kube_context.as_deref()).await?;
+    cluster.greet().await?;
+    Ok(cluster)
+}
+
+/// The newest revision. Before an installation, an account that may not read Secrets learns that from the report.
+async fn last(cluster: &Cluster, names: &Names, is_pre: bool) -> Result<Option<Stored>, Failure> {
     let store = Store::new(cluster.clone(), &names.namespace, &names.release, by());
     let looked = async {
         let keys = store.keys().await?;
@@ -142,7 +143,9 @@ async fn last(cluster: &Cluster, names: &Names) -> Result<Option<Stored>, Failur
     };
     match looked.await {
         Ok(last) => Ok(last),
-        Err(crate::release::StoreError::Cluster(error)) if error.code() == Some(403) => Ok(None),
+        Err(crate::release::StoreError::Cluster(error)) if is_pre && error.code() == Some(403) => {
+            Ok(None)
+        }
         Err(error) => {
             Err(Failure::apply("cannot read the release's record", &ApplyError::from(error)))
         }

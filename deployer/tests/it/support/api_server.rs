@@ -167,7 +167,7 @@ fn kinds(path: &str) -> Option<Value> {
 
 fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
     let Some((_, rest)) = asked.path().split_once("/namespaces/") else {
-        return failure(404, "the server could not find the requested resource");
+        return of_cluster(asked, objects);
     };
     let parts: Vec<&str> = rest.split('/').collect();
     let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
@@ -184,6 +184,9 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
         ("GET", [namespace, kind]) => list(asked, &format!("{namespace}/{kind}/"), objects),
         ("POST", [namespace, kind]) => {
             let name = body["metadata"]["name"].as_str().unwrap_or_default();
+            if is_dry_run {
+                return Answer::json(201, &body);
+            }
             let key = format!("{namespace}/{kind}/{name}");
             if *namespace == "missing" {
                 return failure(404, "namespaces \"missing\" not found");
@@ -247,6 +250,30 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
     }
 }
 
+/// What is of no namespace: reviews, which allow everything, and lists. Objects without a
+/// namespace are put below `cluster`.
+fn of_cluster(asked: &Asked, objects: &BTreeMap<String, Value>) -> Answer {
+    let last = asked.path().rsplit('/').next().unwrap_or_default();
+    match (asked.method.as_str(), last) {
+        ("POST", "selfsubjectaccessreviews") => {
+            Answer::json(201, &json!({"status": {"allowed": true}}))
+        }
+        ("POST", "selfsubjectreviews") => {
+            Answer::json(201, &json!({"status": {"userInfo": {"username": "tester"}}}))
+        }
+        ("GET", "nodes" | "storageclasses") => list(asked, &format!("cluster/{last}/"), objects),
+        ("GET", "pods") => {
+            let items: Vec<&Value> = objects
+                .iter()
+                .filter(|(key, _)| key.contains("/pods/"))
+                .map(|(_, object)| object)
+                .collect();
+            Answer::json(200, &json!({"kind": "List", "metadata": {}, "items": items}))
+        }
+        _ => failure(404, "the server could not find the requested resource"),
+    }
+}
+
 fn with_version(mut object: Value, version: u64) -> Value {
     object["metadata"]["resourceVersion"] = json!(version.to_string());
     object
@@ -259,10 +286,11 @@ fn list(asked: &Asked, below: &str, objects: &BTreeMap<String, Value>) -> Answer
         .map(|(_, value)| value.into_owned());
     let fits = |object: &Value| {
         selector.as_ref().is_none_or(|selector| {
-            selector.split(',').all(|part| {
-                let (label, value) = part.split_once('=').expect("selector");
-                object["metadata"]["labels"][label] == value
-            })
+            selector.is_empty()
+                || selector.split(',').all(|part| {
+                    let (label, value) = part.split_once('=').expect("selector");
+                    object["metadata"]["labels"][label] == value
+                })
         })
     };
     let items: Vec<&Value> = objects

@@ -195,6 +195,27 @@ impl Run {
         run
     }
 
+    /// Checks the exit code, and that stdout says what is kept in `tests/messages/NAME.txt`.
+    #[track_caller]
+    pub(crate) fn told(self, code: i32, name: &str) -> Self {
+        let run = self.expect(code);
+        let mut text = run.stdout.clone();
+        for (from, to) in &run.names {
+            text = text.replace(from, to);
+        }
+        let text = without_ports(&text);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/messages")
+            .join(format!("{name}.txt"));
+        if std::env::var_os("E2E_BLESS").is_some() {
+            fixtures::write_file(&path, text.as_bytes()).expect("write the message");
+        }
+        let kept = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{name}.txt: {error}; it said:\n{text}"));
+        assert_eq!(text, kept, "the message {name}.txt");
+        run
+    }
+
     /// The error on stderr, with names for what differs from run to run.
     pub(crate) fn message(&self) -> String {
         let start = if self.stderr.starts_with("error: ") {
