@@ -277,7 +277,7 @@ mod tests {
     use super::super::workloads::workloads;
     use super::*;
 
-    fn of_chart(db: Value, exists: bool) -> Plan {
+    fn of_chart(db: &Value, exists: bool) -> Plan {
         let (documents, _) = rendered(json!({"endpoints": {"maas_db": db}}));
         plan(&workloads(&documents), &documents, "own", |_| exists)
     }
@@ -299,7 +299,7 @@ mod tests {
     fn passwords_of_the_values_come_in_a_secret_of_its_own() {
         let given = json!({"auth": {"admin": {"password": "secret"}, "user": {"password": "other"}},
             "tls": {"mode": "verify-full", "ca": "PEM"}});
-        let Plan::Probe(probe) = of_chart(given, false) else { panic!("no probe") };
+        let Plan::Probe(probe) = of_chart(&given, false) else { panic!("no probe") };
         let keys: Vec<&str> = probe.secret.keys().map(String::as_str).collect();
         assert_eq!(
             keys,
@@ -320,10 +320,10 @@ mod tests {
 
     #[test]
     fn secrets_that_are_there_are_mounted_and_the_operators_must_be() {
-        let Plan::Probe(probe) = of_chart(json!({}), true) else { panic!("no probe") };
+        let Plan::Probe(probe) = of_chart(&json!({}), true) else { panic!("no probe") };
         assert!(probe.secret.is_empty());
         assert!(probe.spec.to_string().contains("\"secretName\":\"maas-db-admin\""));
-        let Plan::NoSecret(name) = of_chart(json!({}), false) else { panic!("a probe") };
+        let Plan::NoSecret(name) = of_chart(&json!({}), false) else { panic!("a probe") };
         assert_eq!(name, "maas-db-admin");
         let names = Names { release: "maas".into(), namespace: "ns".into() };
         let check = not_run(&names, &Plan::NoSecret(name)).unwrap();

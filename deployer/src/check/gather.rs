@@ -220,8 +220,14 @@ impl Checking<'_> {
     pub(super) async fn secrets(&self, wanted: &secrets::Wanted) -> secrets::Found {
         let mut found = secrets::Found::new();
         for name in wanted.keys() {
-            if let Ok(data) = self.cluster.secret(&self.names.namespace, name).await {
-                found.insert(name.clone(), data.map(|data| data.into_keys().collect()));
+            let space = Some(self.names.namespace.as_str());
+            let place = Place::named("/api/v1", space, "secrets", "Secret", name);
+            let keys = |secret: Value| {
+                let data = secret.get("data").and_then(Value::as_object);
+                data.into_iter().flatten().map(|(key, _)| key.clone()).collect()
+            };
+            if let Ok(secret) = self.cluster.object(&place).await {
+                found.insert(name.clone(), secret.map(keys));
             }
         }
         found

@@ -122,7 +122,7 @@ impl Checking<'_> {
                 checks.extend(storage::passwords(self.names, &subject.workloads, &claims, &tied));
             }
             Err(error) => {
-                checks.push(unseen("storage.claims", "volumes of an earlier release", &error))
+                checks.push(unseen("storage.claims", "volumes of an earlier release", &error));
             }
         }
         checks

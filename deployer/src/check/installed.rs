@@ -155,7 +155,7 @@ pub(super) fn drift(names: &Names, trials: &[Trial]) -> Vec<Check> {
                 changed.push(format!("{} was changed by {}", trial.what, by.join(", ")));
             }
             Err(ApplyError::Foreign { .. }) => {
-                changed.push(format!("{} is another's now", trial.what))
+                changed.push(format!("{} is another's now", trial.what));
             }
             Err(error) => unknown.push(format!("{}: {}", trial.what, crate::chain(error))),
         }

@@ -117,8 +117,7 @@ pub fn without_cluster(error: &ClusterError, is_pre: bool) -> Report {
     let groups = if is_pre { &PRE[..] } else { &PRESENT[..] };
     let first = Group::new("kubernetes", "Kubernetes", vec![server::unreachable(error)]);
     let others = groups.iter().skip(1).map(|(id, title)| {
-        let what = format!("everything about {}", title.to_lowercase());
-        let check = Check::skip(format!("{id}.all"), what, "there is no cluster to ask");
+        let check = Check::skip(format!("{id}.all"), *title, "there is no cluster to ask");
         Group::new(id, title, vec![check])
     });
     Report { groups: std::iter::once(first).chain(others).collect() }

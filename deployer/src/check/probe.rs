@@ -246,8 +246,8 @@ fn phase(pod: &Pod) -> String {
 
 /// The last JSON object with a schema in a log.
 pub(super) fn answer(log: &[String]) -> Option<Value> {
-    let objects = log.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    objects.filter(|object| object.get("schema").is_some()).next()
+    let mut objects = log.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    objects.find(|object| object.get("schema").is_some())
 }
 
 /// The schema of what a job said.

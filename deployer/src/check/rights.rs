@@ -172,7 +172,7 @@ pub(super) fn judge(
             Purpose::Checks => Check::warn(id, what, format!("{why}; what needs them is skipped")),
             _ => Check::fail(id, what, why),
         };
-        Some(check.hint(recipes(&missing, user).join("\n")))
+        Some(check.hint(recipes(id, &missing, user).join("\n")))
     });
     judged.collect()
 }
@@ -190,16 +190,19 @@ fn named(right: &Right) -> String {
     }
 }
 
+/// Where, and on what object alone.
+type At<'a> = (Option<&'a str>, Option<&'a str>);
+
 /// Rights by where, on what object, and with which verbs.
-fn by_verbs(rights: &[Right]) -> BTreeMap<(Option<&str>, Option<&str>, Vec<&str>), Vec<String>> {
-    let mut verbs: BTreeMap<(Option<&str>, Option<&str>, String), Vec<&str>> = BTreeMap::new();
+fn by_verbs(rights: &[Right]) -> BTreeMap<(At<'_>, Vec<&str>), Vec<String>> {
+    let mut verbs: BTreeMap<(At<'_>, String), Vec<&str>> = BTreeMap::new();
     for right in rights {
-        let key = (right.namespace.as_deref(), right.name.as_deref(), named(right));
-        verbs.entry(key).or_default().push(&right.verb);
+        let at = (right.namespace.as_deref(), right.name.as_deref());
+        verbs.entry((at, named(right))).or_default().push(&right.verb);
     }
     let mut groups: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    for ((space, object, resource), verbs) in verbs {
-        groups.entry((space, object, verbs)).or_default().push(resource);
+    for ((at, resource), verbs) in verbs {
+        groups.entry((at, verbs)).or_default().push(resource);
     }
     groups
 }
@@ -209,7 +212,7 @@ fn grouped(rights: &[Right]) -> Vec<String> {
     let groups = by_verbs(rights);
     groups
         .into_iter()
-        .map(|((space, object, verbs), resources)| {
+        .map(|(((space, object), verbs), resources)| {
             let space =
                 space.map_or("in the whole cluster".to_owned(), |space| format!("in {space}"));
             let object = object.map(|name| format!(" '{name}'")).unwrap_or_default();
@@ -219,7 +222,7 @@ fn grouped(rights: &[Right]) -> Vec<String> {
 }
 
 /// Commands by which an administrator gives what is missing.
-fn recipes(rights: &[Right], user: Option<&str>) -> Vec<String> {
+fn recipes(id: &str, rights: &[Right], user: Option<&str>) -> Vec<String> {
     const MOST: usize = 4;
     let groups = by_verbs(rights);
     let subject = match user.and_then(|user| user.strip_prefix("system:serviceaccount:")) {
@@ -228,8 +231,10 @@ fn recipes(rights: &[Right], user: Option<&str>) -> Vec<String> {
     };
     let count = groups.len();
     let mut lines = vec!["an administrator grants it, or installs instead:".to_owned()];
-    for (number, ((space, object, verbs), resources)) in groups.into_iter().take(MOST).enumerate() {
-        let name = format!("maas-deployer-{}", number + 1);
+    for (number, (((space, object), verbs), resources)) in groups.into_iter().take(MOST).enumerate()
+    {
+        // Of all checks at once, no two have one name.
+        let name = format!("maas-{}-{}", id.replace('.', "-"), number + 1);
         let (at, kind) = match space {
             Some(space) => (format!("kubectl -n {space}"), ""),
             None => ("kubectl".to_owned(), "cluster"),
@@ -319,8 +324,8 @@ mod tests {
         );
         let hint = objects.hint.clone().unwrap();
         assert!(hint.contains(
-            "kubectl -n ns create role maas-deployer-1 --verb=patch --resource=jobs.batch && \
-             kubectl -n ns create rolebinding maas-deployer-1 --role=maas-deployer-1 --serviceaccount=ns:me"
+            "kubectl -n ns create role maas-rights-objects-1 --verb=patch --resource=jobs.batch && \
+             kubectl -n ns create rolebinding maas-rights-objects-1 --role=maas-rights-objects-1 --serviceaccount=ns:me"
         ), "{hint}");
         assert_eq!(checks[2].why, "missing: get on pods/log in ns");
         assert_eq!(checks[1].status, Status::Pass);

@@ -81,6 +81,9 @@ pub(super) fn judge(
             if reason.contains("PodSecurity") {
                 let why = format!("the namespace {enforced}: {reason}");
                 Check::fail(id, what, why).hint(relabel(space))
+            } else if reason.contains("looking up service account") {
+                // A namespace that was just made has none for a moment.
+                Check::skip(id, what, reason.clone()).hint("run this again in a moment")
             } else {
                 Check::fail(id, what, reason.clone())
                     .hint(format!("kubectl -n {space} describe resourcequota,limitrange"))

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::releases::put_record;
-use crate::support::{Answer, ApiServer, HttpServer, Job, Run, World};
+use crate::support::{Answer, ApiServer, HttpServer, Job, Run, World, eventually};
 
 fn quiet(_: &mut BTreeMap<String, Value>) {}
 
@@ -92,9 +92,8 @@ fn without_a_cluster_the_reason_is_the_only_failure() {
     let mut world = World::new();
     let run = pre(&world, &[]).run().told(5, "check-no-kubeconfig");
     assert!(run.stdout.contains("1 failed"), "{}", run.stdout);
-    let none = HttpServer::start(|_| Answer::Cut);
-    let url = none.url();
-    drop(none);
+    let silent = HttpServer::start(|_| Answer::Cut);
+    let url = silent.url();
     let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "c", "cluster": {"server": url}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
@@ -122,6 +121,9 @@ fn a_server_whose_clock_is_wrong_is_told() {
         "/version" => {
             let date = ("Date", "Thu, 01 Jan 2026 00:00:00 GMT".to_owned());
             Answer::With(200, date, version.to_string())
+        }
+        path if path.ends_with("/secrets") => {
+            Answer::json(200, &json!({"kind": "List", "metadata": {}, "items": []}))
         }
         _ => Answer::json(
             404,
@@ -245,4 +247,113 @@ fn usage_is_told_as_for_every_verb() {
         .failed(64, "check-values");
     pre(&world, &["--set", "conf.maas.wrkers=2"]).run().expect(64);
     pre(&world, &["--probe-nodes"]).run().expect(64);
+}
+
+/// As the Job's controller and a kubelet: each probe's Job has a pod that has ended, unless it is
+/// to pull what is not there.
+fn run_probes(objects: &mut BTreeMap<String, Value>) {
+    let jobs: Vec<(String, Value)> = objects
+        .iter()
+        .filter(|(key, _)| key.contains("/jobs/maas-check-"))
+        .map(|(key, job)| (key.clone(), job.clone()))
+        .collect();
+    objects.retain(|key, _| {
+        let of = |job: &(String, Value)| job.0.replace("/jobs/", "/pods/") == *key;
+        !key.contains("/pods/maas-check-") || jobs.iter().any(of)
+    });
+    for (key, job) in jobs {
+        let spec = &job["spec"]["template"]["spec"];
+        let status = |container: &Value| {
+            let is_none = container["image"].as_str().is_some_and(|image| image.ends_with(":none"));
+            let message = "rpc error: code = NotFound: manifest unknown";
+            let state = if is_none {
+                json!({"waiting": {"reason": "ImagePullBackOff", "message": message}})
+            } else {
+                json!({"terminated": {"exitCode": 128, "reason": "StartError"}})
+            };
+            json!({"name": container["name"], "image": "", "imageID": "", "ready": false,
+                "restartCount": 0, "state": state})
+        };
+        let containers = spec["containers"].as_array().expect("containers");
+        let statuses: Vec<Value> = containers.iter().map(status).collect();
+        let mut spec = spec.clone();
+        spec["nodeName"] = json!("node-1");
+        let name = &job["metadata"]["name"];
+        let pod = json!({"metadata": {"name": name, "namespace": "maas",
+                "labels": {"batch.kubernetes.io/job-name": name}},
+            "spec": spec, "status": {"phase": "Failed", "containerStatuses": statuses}});
+        objects.insert(key.replace("/jobs/", "/pods/"), pod);
+    }
+}
+
+/// What is left of probes.
+fn left(cluster: &ApiServer) -> Vec<String> {
+    cluster.objects().into_keys().filter(|key| key.contains("maas-check-")).collect()
+}
+
+#[test]
+fn pods_look_from_inside_and_go() {
+    let mut world = World::new();
+    let cluster = ApiServer::start(&mut world, run_probes);
+    let facts = json!({"server": "db:5432", "version": "13.5", "version_number": 130_005,
+        "tls": false, "tls_mode": "prefer", "session_user": "postgres", "may_create": true,
+        "database": "maasdb", "encoding": null, "user": null});
+    let said = json!({"schema": "maas-deployer/job/1", "facts": facts});
+    cluster.refuse_with(Some("GET"), "/log?", 200, Some(said), None);
+    world.hide("pass-of-the-values");
+    let sets =
+        "endpoints.maas_db.auth.admin.password=pass-of-the-values,images.tags.maas_rack=rack:none";
+    let run =
+        world.verb(&["check", "--pre", "-n", "maas", "-o", "json", "--set", sets]).run().expect(5);
+    assert_eq!(of(&run, "database.login")[0].0, "pass");
+    assert_eq!(of(&run, "database.version")[0].0, "fail");
+    let images = of(&run, "images.pull");
+    let refused: Vec<_> = images.iter().filter(|(status, _)| status == "fail").collect();
+    assert_eq!(refused.len(), 1, "{images:?}");
+    assert!(refused[0].1.contains("node-1 cannot pull it"), "{images:?}");
+    assert_eq!(left(&cluster), Vec::<String>::new());
+
+    // The password went by a Secret that its Job owns, and by nothing else.
+    let asked = cluster.http.asked();
+    let made: Vec<Value> = asked
+        .iter()
+        .filter(|one| one.method == "POST" && one.body.contains("maas-check-"))
+        .map(|one| serde_json::from_str(&one.body).expect("JSON"))
+        .collect();
+    let encoded = "cGFzcy1vZi10aGUtdmFsdWVz";
+    let with: Vec<&Value> = made.iter().filter(|one| one.to_string().contains(encoded)).collect();
+    assert_eq!(with.len(), 1, "{made:#?}");
+    assert_eq!(
+        (&with[0]["kind"], &with[0]["metadata"]["ownerReferences"][0]["kind"]),
+        (&json!("Secret"), &json!("Job"))
+    );
+    let jobs = made.iter().filter(|one| one["kind"] == "Job");
+    for job in jobs {
+        assert!(
+            job["spec"]["activeDeadlineSeconds"].is_u64()
+                && job["spec"]["ttlSecondsAfterFinished"].is_u64()
+        );
+        assert_eq!(job["spec"]["template"]["spec"]["automountServiceAccountToken"], false);
+    }
+}
+
+#[test]
+fn interrupted_it_takes_its_pods_along() {
+    let (world, cluster) = start();
+    // No pod is ever made for it.
+    let running = world.verb(&["check", "--pre", "-n", "maas"]).spawn();
+    eventually("a probe", || !left(&cluster).is_empty());
+    running.signal(rustix::process::Signal::TERM);
+    let ended = running.wait().expect(143);
+    assert!(ended.stderr.contains("is removed"), "{}", ended.stderr);
+    assert_eq!(left(&cluster), Vec::<String>::new());
+}
+
+#[test]
+fn a_probe_whose_pod_is_not_made_ends_in_time() {
+    let (world, cluster) = start();
+    let run = world.verb(&["check", "--pre", "-n", "maas", "--timeout", "1s", "-o", "json"]).run();
+    let found = of(&run.expect(5), "database.login");
+    assert!(found[0].1.contains("did not end in time: no pod was made yet"), "{found:?}");
+    assert_eq!(left(&cluster), Vec::<String>::new());
 }
