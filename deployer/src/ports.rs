@@ -101,7 +101,7 @@ mod tests {
     fn what_listens_is_bound_unless_it_is_the_loopbacks() {
         let tables = [(false, TCP.to_owned()), (true, UDP6.to_owned())];
         let found: Vec<String> = bound(&RACK, &tables).iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["tcp/5248", "udp/67"]);
+        assert_eq!(found, ["udp/67", "tcp/5248"]);
     }
 
     #[test]

@@ -223,7 +223,7 @@ fn nodes_storage_and_admission_are_looked_at() {
         "asks for 100m CPU and 900.0 GiB",
     );
     fails(
-        &site.pre("manifests.service_monitor=true"),
+        &site.pre("manifests.service_monitor=true,manifests.region_statefulset=true"),
         "objects.kinds",
         "the cluster knows no ServiceMonitor",
     );
@@ -265,6 +265,7 @@ fn what_an_earlier_release_left_is_in_the_way_or_not() {
         "secret",
         "generic",
         "maas-db-admin",
+        "--field-manager=helm",
         "--from-literal=DATABASE_USERNAME=postgres",
         "--from-literal=DATABASE_PASSWORD=old",
     ];
