@@ -95,7 +95,7 @@ impl Site {
         self.namespace
             .apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"},
             "spec": {"selector": labels, "ports": [{"port": 5432}]}}));
-        self.namespace.kubectl(&["wait", "--for=condition=Ready", "pod/db", "--timeout=120s"], "");
+        self.namespace.kubectl(&["wait", "--for=condition=Ready", "pod/db", "--timeout=300s"], "");
     }
 
     fn sql(&self, statements: &str) {
@@ -157,6 +157,8 @@ fn fails(run: &Run, id: &str, why: &str) -> String {
         .iter()
         .flat_map(|group| group["checks"].as_array().expect("checks"))
         .filter(|check| check["status"] == "fail" && check["id"] != id)
+        // Of another test, a rack may run on the only node.
+        .filter(|check| check["id"] != "nodes.ports-rack")
         .collect();
     assert!(others.is_empty(), "{others:#?}");
     failed[2].clone()
@@ -329,10 +331,7 @@ fn the_database_is_looked_at_from_a_pod() {
 
 #[test]
 fn a_verb_that_is_missing_is_named_and_granted() {
-    let mut site = match Site::new("check-rights") {
-        Some(site) => site,
-        None => return,
-    };
+    let Some(mut site) = Site::new("check-rights") else { return };
     let name = site.namespace.name.clone();
     site.namespace.kubectl(&["create", "serviceaccount", "installer"], "");
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({"apiGroups": groups, "resources": resources, "verbs": verbs});
