@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     /// Made by openssl; it ends 2036-01-01T00:00:00Z.
-    const PEM: &str = include_str!("../../tests/data/certificate.pem");
+    const PEM: &str = include_str!("../../tests/data/check-certificate.pem");
 
     #[test]
     fn the_end_is_read_and_judged() {

@@ -100,19 +100,7 @@ impl Site {
 
     fn sql(&self, statements: &str) {
         self.namespace.kubectl(
-            &[
-                "exec",
-                "-i",
-                "db",
-                "--",
-                "psql",
-                "-h",
-                "127.0.0.1",
-                "-U",
-                "postgres",
-                "-v",
-                "ON_ERROR_STOP=1",
-            ],
+            &["exec", "-i", "db", "--", "psql", "-U", "postgres", "-v", "ON_ERROR_STOP=1"],
             statements,
         );
     }
