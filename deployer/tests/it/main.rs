@@ -17,6 +17,8 @@ mod quiesce;
 mod real_cluster;
 mod real_release;
 mod region;
+mod release_faults;
+mod release_rules;
 mod releases;
 mod rendering;
 mod support;
