@@ -98,10 +98,14 @@ impl Plan {
 
 impl Plan {
     /// Leaves to a later run what is of later phases than this one. What left the
-    /// manifest stays until then, as what is there may need it. Where there are none,
-    /// this is the whole.
+    /// manifest stays until then, as what is there may need it. Where nothing is to be
+    /// done for those, this is the whole.
     pub(crate) fn stop_after(&mut self, phase: Phase) {
-        if self.targets.iter().all(|(target, _)| target.phase <= phase) {
+        let last = self.targets.iter().map(|(target, _)| target.phase).max();
+        let is_done =
+            |(target, action): &(Target, Option<Action>)| target.phase <= phase || action.is_none();
+        let nothing_left = self.targets.iter().all(is_done);
+        if last <= Some(phase) || (nothing_left && self.removals.is_empty()) {
             return;
         }
         let before = self.targets.len() + self.removals.len();
@@ -189,9 +193,11 @@ impl Planning<'_> {
         if is_ending(&live) {
             return Ok(Some(Action::Create));
         }
-        if !is_of(&live, self.owner) && held.is_none() {
-            let what = target.place.shown().to_owned();
-            return Err(ApplyError::Foreign { what, owner: owner_of(&live) });
+        // One that the release had may have lost its marks; another's marks are another's.
+        let owner = owner_of(&live);
+        let is_anothers = owner.as_ref().is_some_and(|owner| owner != self.owner);
+        if is_anothers || (held.is_none() && !is_of(&live, self.owner)) {
+            return Err(ApplyError::Foreign { what: target.place.shown().to_owned(), owner });
         }
         if target.kind == "Job" && has_failed(&live) {
             return self.replacement(target).await.map(Some);

@@ -2,6 +2,9 @@
 
 use super::mask::Mask;
 
+/// The API server's word for what it will not take at another time either.
+const INVALID: &str = "Invalid";
+
 /// What the API server says of one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProblem {
@@ -76,6 +79,10 @@ impl ClusterError {
         let doing = doing.to_owned();
         match error {
             kube::Error::Api(status) => {
+                // That an object has a field which its kind has not, or of another type, is told
+                // as a 500, and without a word for it.
+                let is_invalid = status.message.contains("typed patch object");
+                let reason = if is_invalid { INVALID.to_owned() } else { status.reason.clone() };
                 let status = mask.over(status);
                 let causes = status.details.iter().flat_map(|details| &details.causes);
                 let fields = causes.map(|cause| FieldProblem {
@@ -87,7 +94,7 @@ impl ClusterError {
                     doing,
                     code: status.code,
                     message: brief(&status),
-                    reason: status.reason.clone(),
+                    reason,
                     fields: fields.collect(),
                 }
             }
@@ -115,10 +122,7 @@ impl ClusterError {
         match self {
             Self::Config(_) | Self::Name { .. } => false,
             Self::Transport { .. } => true,
-            // That an object has a field which its kind has not is told as a 500.
-            Self::Api { code, message, .. } => {
-                (*code == 429 || *code >= 500) && !message.contains("typed patch object")
-            }
+            Self::Api { code, reason, .. } => (*code == 429 || *code >= 500) && reason != INVALID,
         }
     }
 }

@@ -62,6 +62,19 @@ fn a_hook_takes_the_place_of_no_object_that_is_no_hook() {
 }
 
 #[test]
+fn what_became_anothers_after_a_run_that_failed_is_not_taken_back() {
+    let (world, cluster) = start();
+    cluster.go_wrong(Fault::refused("PATCH", "/statefulsets/maas-region", 403));
+    run(&world, "install", &[]).run().expect(1);
+    cluster.allow_all();
+    let annotations =
+        json!({"meta.helm.sh/release-name": "theirs", "meta.helm.sh/release-namespace": "ns"});
+    cluster.put("services/maas-syslog", json!({"metadata": {"annotations": annotations}}));
+    let refused = run(&world, "install", &[]).run().expect(5);
+    assert!(refused.message().contains("is of the release theirs in ns"), "{}", refused.stderr);
+}
+
+#[test]
 fn values_that_are_kept_are_those_of_what_is_deployed() {
     let (world, cluster) = start();
     run(&world, "install", &["--set", "conf.maas.workers=2"]).run().expect(0);
@@ -181,7 +194,7 @@ fn what_is_said_of_a_refused_secret_shows_none_of_its_values() {
         let cause =
             json!({"reason": "FieldValueInvalid", "field": "stringData.TOKEN", "message": said});
         json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
-            "reason": "Invalid", "message": said, "details": {"causes": [cause]}})
+            "reason": if code == 422 { "Invalid" } else { "ServiceUnavailable" }, "message": said, "details": {"causes": [cause]}})
     };
     let said = format!(
         "Secret \"extra\" is invalid: stringData.TOKEN: Invalid value: {token:?} ({token})"
@@ -345,9 +358,17 @@ fn a_phase_is_gone_to_and_gone_on_from() {
     assert_eq!(record(&cluster, 3)["info"]["status"], "deployed", "it still is what is deployed");
     run(&world, "upgrade", &off).run().expect(0);
     assert!(cluster.get("statefulsets/maas-syslog").is_none());
-    // The last phase is the whole.
+    // Where nothing is left for later phases, it is the whole.
+    let scale = [
+        "--set",
+        "postgresql.enabled=true,manifests.syslog_statefulset=false,manifests.syslog_service=false,conf.maas.workers=2,pod.replicas.region=2",
+    ];
+    let done =
+        run(&world, "upgrade", &[&scale[..], &["--phase", "region"]].concat()).run().expect(0);
+    assert!(done.stdout.contains("upgraded maas in maas: revision 6"), "{}", done.stdout);
+    // So is the last phase.
     run(&world, "upgrade", &[&db[..], &["--phase", "images"]].concat()).run().expect(0);
-    assert_eq!(record(&cluster, 6)["info"]["status"], "deployed");
+    assert_eq!(record(&cluster, 7)["info"]["status"], "deployed");
     let wrong = run(&world, "install", &["--phase", "databse"]).run().expect(64);
     assert!(
         wrong.stderr.contains("possible values: configuration, database, "),

@@ -97,14 +97,18 @@ struct Gate {
     method: &'static str,
     part: String,
     wanted: usize,
+    there: usize,
 }
+
+/// The gate, if there is one, and who waits at it.
+type Gates = Arc<(Mutex<Option<Gate>>, Condvar)>;
 
 /// The server.
 pub(crate) struct ApiServer {
     pub(crate) http: HttpServer,
     objects: Objects,
     faults: Arc<Mutex<Vec<Fault>>>,
-    gate: Arc<(Mutex<(Option<Gate>, usize)>, Condvar)>,
+    gate: Gates,
 }
 
 impl ApiServer {
@@ -113,7 +117,7 @@ impl ApiServer {
     pub(crate) fn start(world: &mut World, react: fn(&mut BTreeMap<String, Value>)) -> Self {
         let objects = Objects::default();
         let faults: Arc<Mutex<Vec<Fault>>> = Arc::default();
-        let gate: Arc<(Mutex<(Option<Gate>, usize)>, Condvar)> = Arc::default();
+        let gate = Gates::default();
         let (held, wrong, waiting) = (Arc::clone(&objects), Arc::clone(&faults), Arc::clone(&gate));
         let http = HttpServer::start(move |asked| {
             pass(asked, &waiting);
@@ -179,8 +183,8 @@ impl ApiServer {
 
     /// Has the next `wanted` requests of that kind wait until all of them are there.
     pub(crate) fn gather(&self, method: &'static str, part: &str, wanted: usize) {
-        let gate = Gate { method, part: part.to_owned(), wanted };
-        *self.gate.0.lock().expect("gate") = (Some(gate), 0);
+        let gate = Gate { method, part: part.to_owned(), wanted, there: 0 };
+        *self.gate.0.lock().expect("gate") = Some(gate);
     }
 
     /// All objects, by their paths.
@@ -233,19 +237,19 @@ fn fault(asked: &Asked, faults: &mut [Fault]) -> Option<How> {
     Some(fault.how.clone())
 }
 
-fn pass(asked: &Asked, gate: &(Mutex<(Option<Gate>, usize)>, Condvar)) {
-    let (state, changed) = gate;
-    let mut state = state.lock().expect("gate");
-    let Some(held) = &state.0 else { return };
+fn pass(asked: &Asked, gates: &Gates) {
+    let (gate, changed) = &**gates;
+    let mut gate = gate.lock().expect("gate");
     let is_dry = asked.query().contains("dryRun");
-    if held.method != asked.method || is_dry || !asked.target.contains(&held.part) {
-        return;
-    }
-    let wanted = held.wanted;
-    state.1 += 1;
+    let is_meant = |gate: &&mut Gate| {
+        gate.method == asked.method && !is_dry && asked.target.contains(&gate.part)
+    };
+    let Some(held) = gate.as_mut().filter(is_meant) else { return };
+    held.there += 1;
     changed.notify_all();
-    let waiting = changed.wait_timeout_while(state, PATIENCE, |state| state.1 < wanted);
-    assert!(!waiting.expect("gate").1.timed_out(), "only one came");
+    let is_shut = |gate: &mut Option<Gate>| gate.as_ref().is_some_and(|one| one.there < one.wanted);
+    let waited = changed.wait_timeout_while(gate, PATIENCE, is_shut);
+    assert!(!waited.expect("gate").1.timed_out(), "only one came");
 }
 
 /// Ends when something has changed, or after a while; either way with the word that what is watched
