@@ -49,7 +49,10 @@ pub async fn run(context: &Context, coming: &[String]) -> Result<Report, JobErro
     let image = region_image::version().await?;
     // What is refused leaves all as it is, Jobs and their logs too.
     let schema = recorded(context).await?;
-    let plan = plan(context, &regions, &schema, image).await?;
+    let mut plan = match &schema {
+        Schema::Of(_, recorded) => decide(*recorded, image)?,
+        Schema::Unknown(reason) => without_database(context, &regions, reason).await?,
+    };
     let is_migrating = schema.is_migrating().await?;
     let jobs = OldJobs {
         cluster: &regions.cluster,
@@ -60,6 +63,8 @@ pub async fn run(context: &Context, coming: &[String]) -> Result<Report, JobErro
     let had_migration = jobs.delete(context, &mut report).await?;
     if let (true, Schema::Of(session, _)) = (had_migration, &schema) {
         unlocked(context, session).await?;
+        // It may have begun or ended since it was asked about.
+        plan = decide(schema::recorded(session).await?, image)?;
     }
     match plan {
         Plan::GoOn(reason) => report.noted(reason),
@@ -76,18 +81,7 @@ enum Plan {
     Stop(Recorded),
 }
 
-async fn plan(
-    context: &Context,
-    regions: &Regions<'_>,
-    schema: &Schema,
-    image: Version,
-) -> Result<Plan, JobError> {
-    let recorded = match schema {
-        Schema::Of(_, recorded) => *recorded,
-        Schema::Unknown(reason) => {
-            return without_database(context, regions, reason).await.map(Plan::GoOn);
-        }
-    };
+fn decide(recorded: Recorded, image: Version) -> Result<Plan, JobError> {
     schema::check(recorded, image)?;
     if recorded == Recorded::At(image) {
         return Ok(Plan::GoOn(format!(
@@ -286,15 +280,17 @@ async fn without_database(
     context: &Context,
     regions: &Regions<'_>,
     reason: &str,
-) -> Result<String, JobError> {
+) -> Result<Plan, JobError> {
     let running = regions.running().await?;
     if running.is_empty() {
-        return Ok(format!("the database cannot be asked, and no region runs ({reason})"));
+        return Ok(Plan::GoOn(format!(
+            "the database cannot be asked, and no region runs ({reason})"
+        )));
     }
     let Some(other) = regions.of_another_image(context, &running).await? else {
-        return Ok(format!(
+        return Ok(Plan::GoOn(format!(
             "the database cannot be asked ({reason}); the image stays, and with it MAAS's version: regions go on"
-        ));
+        )));
     };
     let pods: Vec<String> = running.iter().map(Pod::shown).collect();
     Err(JobError::refused(

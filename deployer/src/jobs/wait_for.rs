@@ -140,9 +140,8 @@ async fn database(
     wait(context, what)
         .next(context.job_logs("db-init"))
         .until(async || {
-            let error = match server.connect(&login()?, name).await {
-                Ok(_) => return Ok(State::Ready(())),
-                Err(error) => error,
+            let Err(error) = server.connect(&login()?, name).await else {
+                return Ok(State::Ready(()));
             };
             if patience.is_over(error.passes()) {
                 return Err(error.into());

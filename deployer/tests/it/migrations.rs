@@ -74,11 +74,15 @@ fn a_migration_that_was_killed_lets_no_older_maas_back() {
 fn what_a_killed_migration_began_in_the_database_is_waited_for() {
     let database = "sync_leftover";
     let mut world = world(database);
-    kill(migrating(&mut world, database, "4000"));
+    kill(migrating(&mut world, database, "600000"));
     world.env("STAND_IN_MIGRATION_MS", "0");
-    let run = world.job(&["db-sync"]).run().expect(0);
+    let running = world.job(&["db-sync"]).spawn();
     let waited = "what an earlier migration began in the database to end";
-    assert!(run.stderr.contains(waited), "{}", run.stderr);
+    eventually("it to wait", || running.stderr().contains(waited));
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE datname = 'sync_leftover' AND application_name <> 'maas-deployer'";
+    sql("postgres", end);
+    let run = running.wait().expect(0);
     run.changed("migrated the schema from MAAS 3.6.4 to 3.7.3");
 }
 
@@ -158,12 +162,20 @@ fn a_migration_that_wrote_nothing_never_was() {
 fn a_lock_that_is_lost_stops_the_migration() {
     let database = "sync_lost";
     let mut world = world(database);
-    let (running, program) = migrating(&mut world, database, "5000");
+    let (running, program) = migrating(&mut world, database, "20000");
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
         WHERE datname = 'sync_lost' AND application_name = 'maas-deployer'";
     assert_eq!(sql("postgres", end), "1");
     running.wait().failed(1, "db-sync-lost-lock");
-    assert!(kill_process_group(program, Signal::KILL).is_err(), "the migration goes on");
+    let stat = format!("/proc/{}/stat", program.as_raw_nonzero());
+    eventually("the program to have ended", || {
+        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    });
+    // What it was at in the server.
+    sql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'sync_lost'",
+    );
     world.env("STAND_IN_MIGRATION_MS", "0");
     world.job(&["db-sync"]).run().expect(0).changed("from MAAS 3.6.4 to 3.7.3");
 }

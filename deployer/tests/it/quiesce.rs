@@ -367,7 +367,7 @@ fn a_pod_that_does_not_end_is_told() {
 fn a_migration_under_way_is_left_to_end() {
     let (mut world, cluster) = upgrade("quiesce_migrating", IMAGE);
     world.image_version("1:3.7.3-1");
-    world.env("STAND_IN_MIGRATION_MS", "4000");
+    world.env("STAND_IN_MIGRATION_MS", "20000");
     let migration = world.job(&["db-sync"]).spawn();
     eventually("the migration to begin", || migration.stderr().contains("migrating the schema"));
     under_way(&cluster, "db-sync", "maas-db-sync-before");
@@ -384,15 +384,18 @@ fn the_lock_of_a_migration_that_was_deleted_is_waited_for() {
     under_way(&cluster, "db-sync", "maas-db-sync-wrong");
     let server = Postgres::shared().expect("PostgreSQL");
     // Its session, which the server has not yet found to be dead.
-    let lock = format!("SELECT pg_advisory_lock({}), pg_sleep(3)", 0x6d61_6173_6470_6c79_i64);
+    let lock = format!("SELECT pg_advisory_lock({}), pg_sleep(600)", 0x6d61_6173_6470_6c79_i64);
     let held = std::thread::spawn(move || server.sql("quiesce_lock", &lock));
-    let is_held = "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database \
+    let holder = "FROM pg_locks JOIN pg_database ON pg_database.oid = database \
         WHERE locktype = 'advisory' AND granted AND datname = 'quiesce_lock'";
-    eventually("the lock to be held", || server.sql("postgres", is_held).unwrap().trim() == "1");
-    let run = world.job(&["quiesce"]).run().expect(0);
-    run.changed("deleted the unfinished Job maas-db-sync-wrong");
-    assert!(run.stderr.contains("the lock of the schema to be free"), "{}", run.stderr);
-    held.join().unwrap().expect("SQL");
+    let count = format!("SELECT count(*) {holder}");
+    eventually("the lock to be held", || server.sql("postgres", &count).unwrap().trim() == "1");
+    let running = world.job(&["quiesce"]).spawn();
+    let waited = "the lock of the schema to be free";
+    eventually("it to wait", || running.stderr().contains(waited));
+    server.sql("postgres", &format!("SELECT pg_terminate_backend(pid) {holder}")).expect("SQL");
+    running.wait().expect(0).changed("deleted the unfinished Job maas-db-sync-wrong");
+    held.join().unwrap().expect_err("it was ended");
 }
 
 #[test]
