@@ -25,7 +25,7 @@ pub use image::Image;
 pub use objects::{Applying, FIELD_MANAGER, Kind, prefix};
 pub use place::{Collection, Place};
 pub use secrets::{Made, SecretData};
-pub use workloads::{JobState, Pod, Scale};
+pub use workloads::{JobState, ListedJob, Pod, Scale};
 
 /// Pauses between attempts.
 const PAUSES: [Duration; 4] = [

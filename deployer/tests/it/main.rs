@@ -13,6 +13,7 @@ mod images;
 mod kubernetes;
 mod life;
 mod messages;
+mod migrations;
 mod quiesce;
 mod real_cluster;
 mod real_release;
