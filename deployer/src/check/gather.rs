@@ -15,7 +15,7 @@ use super::rights::Need;
 use super::workloads::{Workload, workloads};
 use super::{Checking, PRE, leftovers, objects, rights, secrets, server};
 use crate::apply::{ApplyError, News, Progress, Trial, documents, try_each};
-use crate::cluster::{ClusterError, MANAGED_BY, Place};
+use crate::cluster::{ClusterError, Collection, MANAGED_BY, Place};
 use crate::manifest::Document;
 use crate::release::{Candidate, Stored};
 
@@ -131,8 +131,10 @@ impl Checking<'_> {
             Err(error) => vec![server::unreachable(&error)],
         };
         let name = &self.names.namespace;
-        let place = Place::named("/api/v1", None, "namespaces", "Namespace", name);
-        let found = self.cluster.object(&place).await;
+        let found = match Place::named("/api/v1", None, "namespaces", "Namespace", name) {
+            Ok(place) => self.cluster.object(&place).await,
+            Err(error) => Err(error),
+        };
         checks.push(server::namespace(self.names, &found, is_new));
         (checks, Namespace::of(found))
     }
@@ -221,7 +223,9 @@ impl Checking<'_> {
         let mut found = secrets::Found::new();
         for name in wanted.keys() {
             let space = Some(self.names.namespace.as_str());
-            let place = Place::named("/api/v1", space, "secrets", "Secret", name);
+            let Ok(place) = Place::named("/api/v1", space, "secrets", "Secret", name) else {
+                continue;
+            };
             let keys = |secret: Value| {
                 let data = secret.get("data").and_then(Value::as_object);
                 data.into_iter().flatten().map(|(key, _)| key.clone()).collect()
@@ -281,7 +285,7 @@ impl Checking<'_> {
     pub(super) async fn typed<T: DeserializeOwned>(
         &self,
         doing: &str,
-        place: &Place,
+        place: &Collection,
     ) -> Result<Vec<T>, ClusterError> {
         let found = self.cluster.list(doing, place, ("labelSelector", "")).await?;
         Ok(found.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect())

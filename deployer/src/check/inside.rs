@@ -172,7 +172,10 @@ impl Checking<'_> {
             one.stays() || seen.insert(format!("{context}{}", one.images().join(" ")))
         };
         let ones: Vec<&Workload> = subject.workloads.iter().filter(once).collect();
-        let place = Place::named("/api/v1", Some(space), "pods", "Pod", "check");
+        let place = match Place::named("/api/v1", Some(space), "pods", "Pod", "check") {
+            Ok(place) => place,
+            Err(error) => return vec![unseen(id, what, &error)],
+        };
         let tried: Vec<(String, Result<(), ClusterError>)> = stream::iter(ones)
             .map(async |one| {
                 let pod = security::pod(one, space);

@@ -36,7 +36,7 @@ impl Known {
         let kind = self.kind(document)?;
         let space = kind.is_namespaced.then(|| document.namespace().unwrap_or(namespace));
         let prefix = prefix(document.api_version());
-        Some(Place::named(&prefix, space, &kind.plural, document.kind(), document.name()))
+        Place::named(&prefix, space, &kind.plural, document.kind(), document.name()).ok()
     }
 
     /// All that the chart has by default.

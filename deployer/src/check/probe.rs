@@ -106,7 +106,7 @@ impl<'a> Probes<'a> {
     }
 
     async fn make(&self, name: &str, probe: &Probe) -> Result<(), ClusterError> {
-        let job = self.place("/apis/batch/v1", "jobs", "Job", name);
+        let job = self.place("/apis/batch/v1", "jobs", "Job", name)?;
         // Before it is there: the answer may be lost.
         self.note(job.clone());
         let made = self.cluster.create(&job, &self.job(name, probe)).await?;
@@ -119,7 +119,7 @@ impl<'a> Probes<'a> {
             "metadata": {"name": name, "namespace": self.names.namespace,
                 "labels": self.labels(), "ownerReferences": owner},
             "data": probe.secret});
-        let place = self.place("/api/v1", "secrets", "Secret", name);
+        let place = self.place("/api/v1", "secrets", "Secret", name)?;
         self.note(place.clone());
         self.cluster.create(&place, &secret).await.map(drop)
     }
@@ -138,7 +138,13 @@ impl<'a> Probes<'a> {
                 "template": {"metadata": {"labels": self.labels()}, "spec": probe.spec}}})
     }
 
-    fn place(&self, prefix: &str, plural: &str, kind: &str, name: &str) -> Place {
+    fn place(
+        &self,
+        prefix: &str,
+        plural: &str,
+        kind: &str,
+        name: &str,
+    ) -> Result<Place, ClusterError> {
         Place::named(prefix, Some(&self.names.namespace), plural, kind, name)
     }
 

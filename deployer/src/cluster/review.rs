@@ -1,4 +1,4 @@
-//! What the API server says of itself, of this account, and of objects that it would take.
+//! What the API server says of itself, and of this account.
 
 use http::Request;
 use kube::client::Body;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::error::ClusterError;
-use super::objects::{JSON, Place};
+use super::objects::JSON;
 use super::{Cluster, PATIENCE};
 
 /// What an account may do: a verb on a resource.
@@ -88,15 +88,5 @@ impl Cluster {
             Err(error) if error.code() == Some(404) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Whether an object could be made; nothing is made.
-    ///
-    /// # Errors
-    /// [`ClusterError`], with what the server would refuse.
-    pub async fn try_create(&self, place: &Place, object: &Value) -> Result<(), ClusterError> {
-        let path = format!("{}?dryRun=All", place.collection());
-        let doing = format!("try to make the {}", place.shown());
-        self.ask(&doing, "POST", &path, Some(object), JSON).await.map(drop)
     }
 }

@@ -13,10 +13,10 @@ use super::super::output::{Output, printable};
 use super::super::release_args::ReleaseArgs;
 use super::args::{ClusterArgs, KeepArgs, ProgressMode, SourceArgs};
 use super::{by, candidate, progress};
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, Current};
 use crate::check::{Check, Checking, Names, Options, Report, Status, without_cluster};
 use crate::cluster::{Cluster, ClusterError};
-use crate::release::{Store, Stored};
+use crate::release::{self, Release, Store, StoreError, Stored};
 
 /// How long probes are given to go after an interruption.
 const CLEAN: Duration = Duration::from_secs(15);
@@ -78,7 +78,7 @@ impl HowArgs {
 
 pub(in crate::cli) fn check(args: &CheckArgs, output: &Output) -> Result<Exit, Failure> {
     let doing = format!("cannot check {}", args.release.release);
-    if !args.pre && args.source.values.are_given() {
+    if !args.pre && args.source.values.is_given() {
         return Err(Failure::usage(&doing, "values are of what is to be installed")
             .with_hint("with --pre they are checked; without it, what is installed is"));
     }
@@ -100,15 +100,16 @@ async fn run(args: &CheckArgs, doing: &str, output: &Output) -> Result<Exit, Fai
     let checking = Checking::new(&cluster, &names, args.how.options());
     let progress = progress::of(args.how.progress(), output);
     let work = async {
-        let last = last(&cluster, &names, args.pre).await?;
+        let (last, deployed) = last(&cluster, &names, args.pre).await?;
         if !args.pre {
             return Ok(checking.present(last.as_ref(), &*progress).await);
         }
         let candidate = match &last {
-            Some(last) => {
-                candidate::after(&last.release, &args.source, &args.keep, &names.namespace)?
+            Some(last) if last.release.info.status != release::Status::Uninstalled => {
+                let current = Current { last: last.release.clone(), deployed };
+                candidate::after(&current, &args.source, &args.keep, &names.namespace)?
             }
-            None => candidate::first(&args.source, &names.release, &names.namespace)?,
+            _ => candidate::first(&args.source, &names.release, &names.namespace)?,
         };
         Ok::<_, Failure>(checking.pre(&candidate, last.as_ref(), &*progress).await)
     };
@@ -134,18 +135,28 @@ async fn connected(args: &CheckArgs) -> Result<Cluster, ClusterError> {
     Ok(cluster)
 }
 
-/// The newest revision. Before an installation, an account that may not read Secrets learns that from the report.
-async fn last(cluster: &Cluster, names: &Names, is_pre: bool) -> Result<Option<Stored>, Failure> {
+/// The newest revision, and the one that is deployed where that is another. Before an
+/// installation, an account that may not read Secrets learns that from the report.
+async fn last(
+    cluster: &Cluster,
+    names: &Names,
+    is_pre: bool,
+) -> Result<(Option<Stored>, Option<Release>), Failure> {
     let store = Store::new(cluster.clone(), &names.namespace, &names.release, by());
     let looked = async {
         let keys = store.keys().await?;
-        store.last(&keys).await
+        let last = store.last(&keys).await?;
+        let deployed = match &last {
+            Some(last) if last.release.info.status != release::Status::Deployed => {
+                store.deployed(&keys).await?.map(|stored| stored.release)
+            }
+            _ => None,
+        };
+        Ok::<_, StoreError>((last, deployed))
     };
     match looked.await {
-        Ok(last) => Ok(last),
-        Err(crate::release::StoreError::Cluster(error)) if is_pre && error.code() == Some(403) => {
-            Ok(None)
-        }
+        Ok(found) => Ok(found),
+        Err(StoreError::Cluster(error)) if is_pre && error.code() == Some(403) => Ok((None, None)),
         Err(error) => {
             Err(Failure::apply("cannot read the release's record", &ApplyError::from(error)))
         }
