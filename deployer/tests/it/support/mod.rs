@@ -1,6 +1,7 @@
 //! The program as a process, with what it needs around it.
 
 mod api_server;
+mod gate;
 mod http;
 mod maas;
 mod run;
@@ -9,6 +10,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub(crate) use api_server::ApiServer;
+pub(crate) use gate::{Fault, Gate};
 pub(crate) use http::{Answer, HttpServer};
 pub(crate) use maas::Maas;
 pub(crate) use run::Job;
