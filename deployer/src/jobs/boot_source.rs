@@ -48,7 +48,10 @@ impl<'a> Plan<'a> {
         }
         if source.url.trim_end_matches('/').ends_with(".json") {
             return Err(JobError::refused(
-                format!("MAAS verifies no signature of a boot source that ends in .json: {}", source.url),
+                format!(
+                    "MAAS verifies no signature of a boot source that ends in .json: {}",
+                    source.url
+                ),
                 "name the folder that holds streams/v1, or its index.sjson, in conf.maas.images.boot_source",
             ));
         }

@@ -154,7 +154,10 @@ impl<'a> Import<'a> {
             let nothing_for_s = self.progress.still_for().as_secs();
             let (still, look_at) = (still.join("; "), self.where_to_look());
             warn!(
-                is_importing, nothing_for_s, still, look_at,
+                is_importing,
+                nothing_for_s,
+                still,
+                look_at,
                 "an import stands still: nothing arrives of what is named; it is waited for"
             );
         }

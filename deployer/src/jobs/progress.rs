@@ -117,8 +117,15 @@ impl Progress {
         let bytes_per_s = held.saturating_sub(self.said.1) / since;
         let files = under_way.len();
         info!(
-            complete, of, files_under_way = files, held_bytes = held, size_bytes = size,
-            bytes_per_s, for_s, limit_s, "importing"
+            complete,
+            of,
+            files_under_way = files,
+            held_bytes = held,
+            size_bytes = size,
+            bytes_per_s,
+            for_s,
+            limit_s,
+            "importing"
         );
         self.said = (now, held);
     }
@@ -183,9 +190,7 @@ mod tests {
 
     /// An image with two files, of which so many bytes are there.
     fn wanted(kernel: u64, squashfs: u64) -> Vec<Wanted> {
-        let file = |held: u64, size: u64| {
-            json!({"size": size, "complete": held == size, "progress": held * 100 / size})
-        };
+        let file = |held: u64, size: u64| json!({"size": size, "complete": held == size, "progress": held * 100 / size});
         let json = json!({"id": 1, "name": "ubuntu/noble", "architecture": "amd64/ga-24.04",
             "sets": {"20260101": {"complete": kernel == 100 && squashfs == 1000, "size": 1100,
                 "files": {"boot-kernel": file(kernel, 100), "squashfs": file(squashfs, 1000)}}}});
@@ -243,9 +248,6 @@ mod tests {
         // Nor does what MAAS has not begun hide.
         tokio::time::advance(STALL).await;
         let none = [Wanted { name: "ubuntu/noble amd64".into(), images: Vec::new() }];
-        assert_eq!(
-            progress.stalled(&none, STALL),
-            ["ubuntu/noble amd64: MAAS has not begun it"]
-        );
+        assert_eq!(progress.stalled(&none, STALL), ["ubuntu/noble amd64: MAAS has not begun it"]);
     }
 }

@@ -56,15 +56,18 @@ impl Wanted {
         if self.images.is_empty() {
             return vec![format!("{}: MAAS has not begun it", self.name)];
         }
-        self.images.iter().filter(|image| !image.is_complete).flat_map(Image::all_that_lacks).collect()
+        self.images
+            .iter()
+            .filter(|image| !image.is_complete)
+            .flat_map(Image::all_that_lacks)
+            .collect()
     }
 }
 
 impl Image {
     pub(super) fn new(resource: &BootResource) -> Self {
-        let sum = |of: fn(&BootSet) -> u64| {
-            resource.sets.values().map(of).fold(0, u64::saturating_add)
-        };
+        let sum =
+            |of: fn(&BootSet) -> u64| resource.sets.values().map(of).fold(0, u64::saturating_add);
         let files = resource.sets.iter().flat_map(|(version, set)| {
             set.files.iter().map(move |(name, file)| Part::new(name, version, file))
         });

@@ -242,13 +242,7 @@ impl Client {
     }
 }
 
-async fn pause_after(
-    method: &Method,
-    url: &str,
-    problem: &Problem,
-    attempt: u32,
-    pause: Duration,
-) {
+async fn pause_after(method: &Method, url: &str, problem: &Problem, attempt: u32, pause: Duration) {
     let (reason, pause_ms) = (problem.to_string(), pause.as_millis());
     warn!(%method, url, reason, attempt, pause_ms, "trying again");
     tokio::time::sleep(pause).await;

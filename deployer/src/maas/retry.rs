@@ -38,12 +38,8 @@ impl Default for Retries {
 
 impl Retries {
     /// No second try: for those who wait themselves.
-    pub const NONE: Self = Self {
-        count: 0,
-        first: Duration::ZERO,
-        longest: Duration::ZERO,
-        patience: Duration::ZERO,
-    };
+    pub const NONE: Self =
+        Self { count: 0, first: Duration::ZERO, longest: Duration::ZERO, patience: Duration::ZERO };
 
     /// The pause before the `attempt`th retry, shortened at random by up to a
     /// quarter, so that several jobs do not come back at once.

@@ -45,7 +45,8 @@ fn well(call: &str, query: &str, looks: &AtomicUsize) -> Answer {
         }
         "POST boot-sources/2/selections/" => json(&selection(5, "noble", "amd64")),
         "PUT boot-sources/2/selections/3/" => json(&selection(3, "jammy", "amd64")),
-        "DELETE boot-sources/1/" | "DELETE boot-sources/2/selections/4/"
+        "DELETE boot-sources/1/"
+        | "DELETE boot-sources/2/selections/4/"
         | "DELETE boot-sources/1/selections/8/" => Answer::text(204, ""),
         "GET boot-resources/" => json(&json!([image])),
         "GET boot-resources/1/" => json(&image),
@@ -74,7 +75,10 @@ fn wrong() -> Vec<(&'static str, Answer)> {
         ("500", Answer::text(500, "relation does not exist")),
         ("502 page", Answer::page(502, "502 Bad Gateway")),
         ("200 page", Answer::page(200, "Log in to the network")),
-        ("redirect", Answer::With(302, ("Location", "http://portal.example.org/".into()), "".into())),
+        (
+            "redirect",
+            Answer::With(302, ("Location", "http://portal.example.org/".into()), "".into()),
+        ),
         ("no JSON", Answer::text(200, "well, yes")),
         ("cut", Answer::Cut),
     ]
@@ -121,7 +125,9 @@ fn scene(job: &str, spoilt: Option<(&str, Answer)>) -> Scene {
 
 fn args(job: &str) -> Vec<&str> {
     let mut args: Vec<&str> = job.split(' ').collect();
-    args.extend(["--retries", "0", "--timeout", "2s"]);
+    // Long enough for a busy machine; an import is looked at twice.
+    let timeout = if job == "import-images" { "20s" } else { "6s" };
+    args.extend(["--retries", "0", "--timeout", timeout]);
     args
 }
 
@@ -129,7 +135,6 @@ fn args(job: &str) -> Vec<&str> {
 fn calls(job: &str) -> Vec<String> {
     let scene = scene(job, None);
     let mut args = args(job);
-    // An import is looked at twice.
     args.truncate(args.len() - 2);
     scene.world.job(&args).run().expect(0);
     let mut known = BTreeSet::new();
@@ -171,7 +176,9 @@ fn every_call_that_goes_wrong_is_told() {
     let mut cases = Vec::new();
     for job in jobs {
         for call in calls(job) {
-            cases.extend(wrong().into_iter().map(|(name, answer)| (job, call.clone(), name, answer)));
+            cases.extend(
+                wrong().into_iter().map(|(name, answer)| (job, call.clone(), name, answer)),
+            );
         }
     }
     let next = AtomicUsize::new(0);

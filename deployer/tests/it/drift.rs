@@ -12,7 +12,8 @@ fn configured(name: &str) -> (Site, Gate) {
     site.world.settings["config"] = json!({"ntp_servers": ["a.example.org", "b.example.org"],
         "enable_analytics": false, "active_discovery_interval": 0, "dnssec_validation": "no",
         "remote_syslog": "log.example.org", "upstream_dns": "192.0.2.1, 192.0.2.2",
-        "http_proxy": "http://proxy.example.org:3128", "kernel_opts": null});
+        "http_proxy": "http://proxy.example.org:3128", "boot_images_no_proxy": true,
+        "kernel_opts": null});
     let gate = Gate::before(&mut site.world, &site.maas);
     site.world.job(&["configure"]).run().expect(0);
     (site, gate)

@@ -91,7 +91,8 @@ fn pass(asked: &Asked, to: &str) -> Answer {
 
 fn exchange(asked: &Asked, address: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).ok()?;
-    let mut request = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", asked.method, asked.target);
+    let mut request =
+        format!("{} {} HTTP/1.1\r\nConnection: close\r\n", asked.method, asked.target);
     for (name, value) in &asked.headers {
         if !name.eq_ignore_ascii_case("connection") {
             request.push_str(&format!("{name}: {value}\r\n"));

@@ -81,15 +81,16 @@ fn an_import_that_is_refused_takes_what_is_sent_from_outside() {
     let Some(inside) = import().as_process_1() else { return };
     let (run, sent) = refused(inside);
     sent.expect("all of it is taken");
-    let inside = run.expect(64);
+    let inside = run.expect(1);
     assert!(inside.stderr.contains("/nonexistent.gpg"), "{}", inside.stderr);
     assert!(inside.stderr.contains("thrown away"), "{}", inside.stderr);
     // A usage error as well.
-    let (run, sent) = refused(world.mirror("import").args(["-", "--nonsense"]).as_process_1().unwrap());
+    let (run, sent) =
+        refused(world.mirror("import").args(["-", "--nonsense"]).as_process_1().unwrap());
     sent.expect("all of it is taken");
     run.expect(64);
     // Elsewhere a pipe breaks, at once.
     let (outside, sent) = refused(import());
     assert_eq!(sent.expect_err("nobody reads it").kind(), std::io::ErrorKind::BrokenPipe);
-    outside.expect(64);
+    outside.expect(1);
 }
