@@ -52,6 +52,7 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     stale_regions::remove(context, &maas, &mut report).await?;
     let mut import = Import::new(context, maas.clone(), images, limit);
     let before = look(&maas, images).await?;
+    import.progress.look(&before);
     let after = import.run().await?;
     let maas = import.maas;
     tell(&before, &after, &mut report);

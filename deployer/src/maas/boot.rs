@@ -225,7 +225,7 @@ impl Client {
         keyring: &Keyring,
     ) -> Result<BootSource, MaasError> {
         let request = source_request(Request::post("boot-sources/"), url, keyring);
-        self.make(request, async || {
+        self.make(&request, async || {
             let sources = self.boot_sources().await?;
             Ok(sources.into_iter().find(|one| one.has_url(url) && one.has_keyring(keyring)))
         })
@@ -274,7 +274,8 @@ impl Client {
         wanted: &WantedSelection,
     ) -> Result<(), MaasError> {
         let path = format!("boot-sources/{source}/selections/");
-        self.make(Request::post(path).form(wanted.fields()), async || {
+        let request = Request::post(path).form(wanted.fields());
+        self.make(&request, async || {
             let held = self.selections(source).await?;
             Ok(held.into_iter().find(|held| wanted.is(held)))
         })

@@ -172,7 +172,7 @@ impl Client {
     /// though the answer was lost, or is none of MAAS's, `find` looks for it first.
     pub(super) async fn make<T: DeserializeOwned>(
         &self,
-        request: Request,
+        request: &Request,
         find: impl AsyncFn() -> Result<Option<T>, MaasError>,
     ) -> Result<T, MaasError> {
         let (begun, mut attempt) = (Instant::now(), 0);
@@ -182,7 +182,8 @@ impl Client {
                 Err(error) => error,
             };
             let exists = error.says_that_it_exists();
-            if !exists && !error.problem.may_have_happened() {
+            let is_odd = matches!(error.problem, Problem::Nonsense(_));
+            if !exists && !is_odd && !error.problem.may_have_happened() {
                 return Err(error);
             }
             if let Some(made) = find().await? {
@@ -235,7 +236,9 @@ impl Client {
         let reply = Reply { status, headers: &headers, body: &body };
         let Some(problem) = reply.problem() else {
             // Of those who ask without a key, MAAS looks at no clock.
-            self.key.iter().for_each(|_| self.clock.notice(&headers));
+            if self.key.is_some() {
+                self.clock.notice(&headers);
+            }
             return Ok(body);
         };
         Err(Failed { problem, retry_after: reply.retry_after() })

@@ -53,7 +53,7 @@ fn well(call: &str, query: &str, looks: &AtomicUsize) -> Answer {
         "POST boot-resources/?op=import" => Answer::text(200, "Import started"),
         // An import that begins, and ends at once.
         "GET boot-resources/?op=is_importing" => {
-            json(&json!(looks.fetch_add(1, Ordering::SeqCst) % 2 == 0))
+            json(&json!(looks.fetch_add(1, Ordering::SeqCst) == 0))
         }
         "GET regioncontrollers/" => json(&json!([])),
         "GET rackcontrollers/" => json(&json!([{"system_id": "a", "hostname": "rack-1",
