@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use api_server::ApiServer;
 pub(crate) use gate::{Fault, Gate};
-pub(crate) use http::{Answer, HttpServer};
+pub(crate) use http::{Answer, Asked, HttpServer};
 pub(crate) use maas::Maas;
 pub(crate) use run::Job;
 pub(crate) use world::World;
