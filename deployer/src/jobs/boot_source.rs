@@ -68,11 +68,6 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// How long to wait for what the mirror has to fetch first.
-    pub(super) fn patience(&self, context: &Context) -> Duration {
-        context.limit(Duration::from_secs(self.images.timeout_s))
-    }
-
     /// Has MAAS hold this source, these selections, and no others.
     pub(super) async fn carry_out(
         &self,

@@ -38,8 +38,7 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     }
     if let Some(plan) = plan {
         if settings.mirror().is_ok() {
-            let patient = Context { timeout: Some(plan.patience(context)), ..context.clone() };
-            wait_for::mirror(&patient).await?;
+            wait_for::mirror(context).await?;
         }
         plan.carry_out(context, &maas, &mut report).await?;
     }

@@ -26,6 +26,7 @@ mod boot_source;
 mod context;
 mod error;
 mod files;
+mod old_jobs;
 mod progress;
 mod region_image;
 mod report;

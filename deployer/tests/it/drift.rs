@@ -4,7 +4,7 @@ use fixtures::SigningKey;
 use serde_json::{Value, json};
 
 use crate::images::{Site, site, site_with};
-use crate::support::{Answer, Fault, Gate};
+use crate::support::{Answer, Gate, Spoil};
 
 /// A site that is configured, and the gate before its region.
 fn configured(name: &str) -> (Site, Gate) {
@@ -202,7 +202,7 @@ fn answers_that_are_lost_make_nothing_twice() {
     for (host, answer) in ["127.0.0.1", "localhost", "127.1"].into_iter().zip(lost) {
         site.world.settings["boot_source"]["url"] = json!(format!("http://{host}:{port}"));
         let before = gate.count("POST boot-sources/");
-        gate.spoil("POST boot-sources/", Fault::After(answer.clone()), 1);
+        gate.spoil("POST boot-sources/", Spoil::After(answer.clone()), 1);
         let run = site.world.job(&["configure"]).run().expect(0);
         run.changed("made the boot source");
         assert_eq!(gate.count("POST boot-sources/") - before, 1, "{:?}", gate.writes());
@@ -214,7 +214,7 @@ fn answers_that_are_lost_make_nothing_twice() {
         site.maas.call(&site.world, &["-X", "DELETE"], &path);
         let call = format!("POST {selections}");
         let before = gate.count(&call);
-        gate.spoil(&call, Fault::After(answer), 1);
+        gate.spoil(&call, Spoil::After(answer), 1);
         site.world.job(&["configure"]).run().expect(0).changed("selected ubuntu/xenial");
         assert_eq!(gate.count(&call) - before, 1);
         assert_eq!(site.selections().len(), 2);
@@ -227,12 +227,12 @@ fn trouble_that_passes_is_waited_out_and_what_the_server_asks_for_is_granted() {
     // A single 500, as after a restart of the database; a region that starts; one that asks for
     // patience; a connection that is cut.
     let call = "GET maas/?op=get_config";
-    gate.spoil(call, Fault::Instead(Answer::text(500, "server closed the connection")), 1);
+    gate.spoil(call, Spoil::Instead(Answer::text(500, "server closed the connection")), 1);
     let patience = ("Retry-After", "2".to_owned());
-    gate.spoil(call, Fault::Instead(Answer::With(503, patience, String::new())), 1);
-    gate.spoil("GET boot-sources/", Fault::Instead(Answer::page(502, "502 Bad Gateway")), 2);
-    gate.spoil("GET version/", Fault::Instead(Answer::page(502, "502 Bad Gateway")), 2);
-    gate.spoil("GET boot-sources/", Fault::Instead(Answer::Cut), 1);
+    gate.spoil(call, Spoil::Instead(Answer::With(503, patience, String::new())), 1);
+    gate.spoil("GET boot-sources/", Spoil::Instead(Answer::page(502, "502 Bad Gateway")), 2);
+    gate.spoil("GET version/", Spoil::Instead(Answer::page(502, "502 Bad Gateway")), 2);
+    gate.spoil("GET boot-sources/", Spoil::Instead(Answer::Cut), 1);
     let run = site.world.job(&["configure"]).run().expect(0);
     run.unchanged();
     assert!(run.stderr.contains("pause_ms=2000"), "{}", run.stderr);

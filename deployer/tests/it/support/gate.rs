@@ -12,7 +12,7 @@ use super::{Maas, World};
 
 /// What becomes of a request.
 #[derive(Clone)]
-pub(crate) enum Fault {
+pub(crate) enum Spoil {
     /// It does not reach MAAS, and this is answered.
     Instead(Answer),
     /// It reaches MAAS, whose answer is lost; this is answered.
@@ -22,7 +22,7 @@ pub(crate) enum Fault {
 struct Rule {
     /// As [`Asked::call`] has it.
     call: String,
-    fault: Fault,
+    fault: Spoil,
     left: usize,
 }
 
@@ -42,8 +42,8 @@ impl Gate {
         let http = HttpServer::start(move |asked| {
             let to = target.lock().expect("target").clone();
             match fault(asked, &mut mine.lock().expect("rules")) {
-                Some(Fault::Instead(answer)) => answer,
-                Some(Fault::After(answer)) => {
+                Some(Spoil::Instead(answer)) => answer,
+                Some(Spoil::After(answer)) => {
                     pass(asked, &to);
                     answer
                 }
@@ -55,7 +55,7 @@ impl Gate {
     }
 
     /// Spoils the next `times` requests of a call.
-    pub(crate) fn spoil(&self, call: &str, fault: Fault, times: usize) {
+    pub(crate) fn spoil(&self, call: &str, fault: Spoil, times: usize) {
         let rule = Rule { call: call.to_owned(), fault, left: times };
         self.rules.lock().expect("rules").push(rule);
     }
@@ -78,7 +78,7 @@ impl Gate {
     }
 }
 
-fn fault(asked: &Asked, rules: &mut [Rule]) -> Option<Fault> {
+fn fault(asked: &Asked, rules: &mut [Rule]) -> Option<Spoil> {
     let rule = rules.iter_mut().find(|rule| rule.left > 0 && rule.call == asked.call())?;
     rule.left -= 1;
     Some(rule.fault.clone())
