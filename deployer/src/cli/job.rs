@@ -133,17 +133,20 @@ pub(super) async fn interrupted() -> Exit {
 }
 
 fn show(name: &str, report: &Report, output: &Output) {
-    let mut shown = json!({
+    let mut json = json!({
         "schema": "maas-deployer/job/1",
         "job": name,
         "changed": report.is_changed(),
         "changes": report.changes,
         "notes": report.notes,
     });
-    if let (Some(facts), Some(shown)) = (&report.facts, shown.as_object_mut()) {
-        shown.insert("facts".to_owned(), facts.clone());
+    if let (Some(facts), Some(object)) = (&report.facts, json.as_object_mut()) {
+        object.insert("facts".to_owned(), facts.clone());
     }
-    output.json(&shown);
+    if let Some(object) = json.as_object_mut().filter(|_| !report.images.is_empty()) {
+        object.insert("images".to_owned(), json!(report.images));
+    }
+    output.json(&json);
     for change in &report.changes {
         output.confirm(&format!("changed: {change}"));
     }

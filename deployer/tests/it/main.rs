@@ -8,8 +8,10 @@
     reason = "a helper that cannot do its work fails the test that asked for it"
 )]
 
+mod calls;
 mod checks;
 mod database;
+mod drift;
 mod images;
 mod kubernetes;
 mod life;
