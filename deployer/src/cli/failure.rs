@@ -10,7 +10,7 @@ use super::release;
 use crate::apply::ApplyError;
 use crate::jobs::JobError;
 use crate::render::RenderError;
-use crate::settings::LoadError;
+use crate::settings::{LoadError, Names};
 use crate::values::ValuesError;
 
 /// Exit codes; the same in all verbs, and as `maas-mirror`'s.
@@ -94,11 +94,17 @@ impl Failure {
         self
     }
 
-    /// A job failed. `settings_from` says where its settings came from.
-    pub(super) fn job(doing: impl Into<String>, error: &JobError, settings_from: &str) -> Self {
+    /// A job failed. `settings_from` says where its settings came from; `names` are those of its
+    /// release.
+    pub(super) fn job(
+        doing: impl Into<String>,
+        error: &JobError,
+        settings_from: &str,
+        names: &Names,
+    ) -> Self {
         let mut failure = Self::new(doing, error);
         failure.exit = exit_of(error);
-        failure.hint = hints::job(error, settings_from);
+        failure.hint = hints::job(error, settings_from, names);
         if let JobError::Several { details, .. } | JobError::Preflight { details, .. } = error {
             failure.details.clone_from(details);
         }

@@ -5,7 +5,6 @@
 //! can be stopped anywhere: the new source and its selections first, then the
 //! others go.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,10 +12,10 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::error::JobError;
 use super::report::Report;
-use super::{files, wait_for};
+use super::{files, maas_config, wait_for};
 use crate::keyring;
 use crate::maas::{BootSource, Client, Keyring, Selection, WantedSelection};
-use crate::settings::{ConfigValue, Images};
+use crate::settings::Images;
 use crate::wait::{State, Wait};
 
 /// Settings that MAAS takes only when the images are there: import-images sets
@@ -43,13 +42,14 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     let mut report = Report::default();
     let settings = &context.settings;
     // Refused before anything is sent.
+    let config = maas_config::read(context, &mut report)?;
     let plan = match settings.boot_source() {
         Ok(_) => Some(Plan::new(context)?),
-        Err(missing) if settings.config().is_err() => return Err(missing.into()),
+        Err(missing) if config.is_none() => return Err(missing.into()),
         Err(_) => None,
     };
     let maas = context.maas_with_key().await?;
-    if let Ok(config) = settings.config() {
+    if let Some(config) = &config {
         set_all(&maas, config, &mut report).await?;
     }
     if let Some(plan) = plan {
@@ -66,7 +66,7 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
 /// misread, are found before the first is set.
 async fn set_all(
     maas: &Client,
-    config: &BTreeMap<String, ConfigValue>,
+    config: &maas_config::Config,
     report: &mut Report,
 ) -> Result<(), JobError> {
     let mut changes = Vec::new();
@@ -111,7 +111,7 @@ async fn set_all(
 async fn verify(
     maas: &Client,
     name: &str,
-    config: &BTreeMap<String, ConfigValue>,
+    config: &maas_config::Config,
     wanted: &str,
     report: &mut Report,
 ) -> Result<(), JobError> {

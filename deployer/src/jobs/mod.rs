@@ -25,6 +25,7 @@ pub mod wait_for;
 mod context;
 mod error;
 mod files;
+mod maas_config;
 mod region_image;
 mod report;
 mod resources;

@@ -12,6 +12,7 @@ mod database;
 mod images;
 mod kubernetes;
 mod life;
+mod maas_settings;
 mod messages;
 mod quiesce;
 mod real_cluster;
