@@ -26,6 +26,7 @@ mod context;
 mod error;
 mod files;
 mod maas_config;
+mod old_jobs;
 mod region_image;
 mod report;
 mod resources;
