@@ -8,7 +8,9 @@
     reason = "a helper that cannot do its work fails the test that asked for it"
 )]
 
+mod calls;
 mod database;
+mod drift;
 mod images;
 mod kubernetes;
 mod life;
