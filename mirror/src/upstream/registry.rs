@@ -1,4 +1,9 @@
 //! A snapshot in a registry.
+//!
+//! What a tag names is a claim; index, manifests and signed files are taken only
+//! under the digest that names them, and what they say is proved by the
+//! signatures inside, as with any upstream. How registries are spoken to is
+//! [`oci::registry`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,8 +13,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::reference::Version;
-use super::{MAX_MANIFEST, Registry};
+pub use oci::registry::{CredentialError, Reference, ReferenceError, Target, Upload};
+use oci::registry::{MAX_MANIFEST, Registry, Version};
+
 use crate::simplestreams::{Digest, RelPath};
 use crate::store::{Content, Description, FileRef, layout};
 use crate::upstream::{FetchError, RetryPolicy};
@@ -48,8 +54,8 @@ impl Holdings {
 }
 
 /// A snapshot in a registry, and what was found there last.
-pub(in super::super) struct Source {
-    pub(in super::super) registry: Registry,
+pub(super) struct Source {
+    pub(super) registry: Registry,
     found: Mutex<Option<Arc<Holdings>>>,
 }
 
@@ -60,17 +66,17 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    pub(in super::super) fn new(registry: Registry) -> Self {
+    pub(super) fn new(registry: Registry) -> Self {
         Self { registry, found: Mutex::default() }
     }
 
     /// What was found last.
-    pub(in super::super) fn found(&self) -> Option<Arc<Holdings>> {
+    pub(super) fn found(&self) -> Option<Arc<Holdings>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks the registry what it holds now.
-    pub(in super::super) async fn resolve(
+    pub(super) async fn resolve(
         &self,
         held: &Held,
         retry: &RetryPolicy,
@@ -106,7 +112,7 @@ impl Search<'_> {
 
     /// The index that the reference names, and its digest.
     async fn index(&self) -> Result<(Digest, Vec<u8>), FetchError> {
-        let named = match &self.registry.reference.version {
+        let named = match self.registry.reference().wanted() {
             Version::Digest(digest) => Some(*digest),
             Version::Tag(tag) => self.retrying(|| self.registry.resolve_tag(tag)).await?,
         };
@@ -117,7 +123,7 @@ impl Search<'_> {
             };
             return Ok((digest, bytes));
         }
-        let tag = self.registry.reference.version();
+        let tag = self.registry.reference().version();
         let bytes = self.retrying(|| self.registry.manifest(&tag, MAX_MANIFEST)).await?;
         Ok((Digest::of(&bytes), bytes))
     }
@@ -126,7 +132,7 @@ impl Search<'_> {
     fn named(&self, error: FetchError) -> FetchError {
         match error {
             FetchError::Status { status: StatusCode::NOT_FOUND, .. } => {
-                FetchError::NoSuchTag(self.registry.reference.to_string())
+                FetchError::NoSuchTag(self.registry.reference().to_string())
             }
             other => other,
         }
@@ -202,8 +208,8 @@ impl Search<'_> {
     }
 
     fn not_a_snapshot(&self, reason: String) -> FetchError {
-        let address = self.registry.reference.to_string();
-        FetchError::NotASnapshot { address, reason }
+        let address = self.registry.reference().to_string();
+        FetchError::Foreign { address, what: "a snapshot of maas-mirror", reason }
     }
 }
 

@@ -11,7 +11,18 @@ pub(super) const MAX_PAX: u64 = 16 * 1024;
 /// comments change nothing and are passed over; whatever would change a name,
 /// or how content is laid out, is refused.
 pub(super) fn size(name: &str, records: &[u8]) -> Result<Option<u64>, ArchiveError> {
-    let mut size = None;
+    match size_and_name(name, records)? {
+        (size, false) => Ok(size),
+        (_, true) => Err(ArchiveError::entry(name, "its name is longer than any in a bundle")),
+    }
+}
+
+/// The size that the records give to the next entry, and whether they rename it.
+pub(super) fn size_and_name(
+    name: &str,
+    records: &[u8],
+) -> Result<(Option<u64>, bool), ArchiveError> {
+    let (mut size, mut is_renamed) = (None, false);
     let mut rest = records;
     while !rest.is_empty() {
         let (key, value, behind) =
@@ -22,13 +33,13 @@ pub(super) fn size(name: &str, records: &[u8]) -> Result<Option<u64>, ArchiveErr
                 Ok(found) if i64::try_from(found).is_ok() => size = Some(found),
                 _ => return refused("its size cannot be read"),
             },
-            "path" | "linkpath" => return refused("its name is longer than any in a bundle"),
+            "path" | "linkpath" => is_renamed = true,
             key if key.starts_with("GNU.sparse") => return refused("it is a sparse file"),
             _ => {}
         }
         rest = behind;
     }
-    Ok(size)
+    Ok((size, is_renamed))
 }
 
 /// The first record and what is behind it.

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use oci_client::RegistryOperation;
 use oci_client::errors::OciDistributionError;
 
 use super::reference::Version;
 use super::{Reference, Registry};
-use crate::simplestreams::Digest;
-use crate::upstream::{ConfigError, FetchError, Options, RetryPolicy, http_client};
+use crate::client::{ConfigError, FetchError, Options, RetryPolicy, http_client};
+use crate::digest::Digest;
 
 /// How long a registry may take to answer once it has all of a blob: some hash
 /// it then, or move it to where it stays.
@@ -44,13 +44,32 @@ impl Target {
     /// # Errors
     /// [`ConfigError::NoTag`], or where a CA file cannot be used.
     pub fn new(reference: &Reference, options: &Options) -> Result<Self, ConfigError> {
-        let Version::Tag(tag) = &reference.version else {
-            return Err(ConfigError::NoTag(reference.to_string()));
-        };
-        let push = RegistryOperation::Push;
-        let registry = Registry::new(http_client(options)?, reference, options, push)?;
+        match reference.version {
+            Version::Tag(_) => Self::of(http_client(options)?, reference, options),
+            Version::Digest(_) => Err(ConfigError::NoTag(reference.to_string())),
+        }
+    }
+
+    /// A client that pushes to `reference`, which may name a digest: what is put
+    /// there must have it. `http` may be shared.
+    ///
+    /// # Errors
+    /// Where a CA file cannot be used.
+    pub fn of(
+        http: reqwest::Client,
+        reference: &Reference,
+        options: &Options,
+    ) -> Result<Self, ConfigError> {
+        let registry = Registry::with(http, reference, options, RegistryOperation::Push)?;
         let (retry, stall_timeout) = (options.retry.clone(), options.stall_timeout);
-        Ok(Self { registry, tag: tag.clone(), retry, stall_timeout })
+        Ok(Self { registry, tag: reference.version(), retry, stall_timeout })
+    }
+
+    /// Asks for manifests of other media types than OCI's.
+    #[must_use]
+    pub fn accepting(mut self, kinds: &[&str]) -> Self {
+        self.registry = self.registry.accepting(kinds);
+        self
     }
 
     /// Where it is.
@@ -92,7 +111,7 @@ impl Target {
     /// [`FetchError`].
     pub async fn has_manifest(&self, digest: &Digest) -> Result<bool, FetchError> {
         let url = self.registry.manifest_url(&digest.to_oci());
-        self.has(&url, &super::accept_manifests(), None).await
+        self.has(&url, &self.registry.accept(), None).await
     }
 
     async fn has(
@@ -110,6 +129,43 @@ impl Target {
             }
             StatusCode::NOT_FOUND => Ok(false),
             status => Err(FetchError::Status { url: url.to_owned(), status, retry_after: None }),
+        }
+    }
+
+    /// Has the registry take a blob from another of its repositories, `from`.
+    /// Whether it did: not all know how, or let one.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool, FetchError> {
+        let uploads = format!("{}/blobs/uploads/", self.registry.root);
+        let url = format!("{uploads}?mount={}&from={from}", digest.to_oci());
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("0"))]);
+        let response = self.registry.send(Method::POST, &url, &headers, Some(Bytes::new())).await?;
+        match response.status() {
+            StatusCode::CREATED => Ok(true),
+            // It has begun an upload instead, which is not gone on with.
+            StatusCode::ACCEPTED => {
+                self.cancel(response.headers()).await;
+                Ok(false)
+            }
+            status if status.is_server_error() => {
+                Err(FetchError::Status { url, status, retry_after: None })
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Gives up an upload that was begun. Registries forget such uploads by
+    /// themselves, later.
+    async fn cancel(&self, headers: &HeaderMap) {
+        let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+        let url = url::Url::parse(&self.registry.root)
+            .and_then(|root| root.join(location.unwrap_or_default()));
+        let Ok(url) = url else { return };
+        // The login goes nowhere else.
+        if location.is_some() && url.as_str().starts_with(&self.registry.root) {
+            let _ = self.registry.send(Method::DELETE, url.as_str(), &HeaderMap::new(), None).await;
         }
     }
 
@@ -161,7 +217,7 @@ impl Target {
     ///
     /// # Errors
     /// [`FetchError`].
-    pub async fn put_manifest(&self, kind: &'static str, bytes: &[u8]) -> Result<(), FetchError> {
+    pub async fn put_manifest(&self, kind: &str, bytes: &[u8]) -> Result<(), FetchError> {
         self.put(&Digest::of(bytes).to_oci(), kind, bytes).await
     }
 
@@ -169,13 +225,15 @@ impl Target {
     ///
     /// # Errors
     /// [`FetchError`].
-    pub async fn put_tagged(&self, kind: &'static str, bytes: &[u8]) -> Result<(), FetchError> {
+    pub async fn put_tagged(&self, kind: &str, bytes: &[u8]) -> Result<(), FetchError> {
         self.put(&self.tag, kind, bytes).await
     }
 
-    async fn put(&self, version: &str, kind: &'static str, bytes: &[u8]) -> Result<(), FetchError> {
+    async fn put(&self, version: &str, kind: &str, bytes: &[u8]) -> Result<(), FetchError> {
         let url = self.registry.manifest_url(version);
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        let kind = HeaderValue::try_from(kind)
+            .map_err(|_| FetchError::NotARegistry { url: url.clone() })?;
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
         let body = Some(Bytes::copy_from_slice(bytes));
         let response = self.registry.send(Method::PUT, &url, &headers, body).await?;
         match response.status() {

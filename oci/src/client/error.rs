@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::registry::CredentialError;
-use crate::simplestreams::RelPath;
+use crate::registry::CredentialError;
 
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -138,10 +137,12 @@ pub enum FetchError {
         url: String,
     },
     /// A tag of something else.
-    #[error("{address} is not a snapshot of maas-mirror: {reason}")]
-    NotASnapshot {
+    #[error("{address} is not {what}: {reason}")]
+    Foreign {
         /// The reference.
         address: String,
+        /// What it was to be.
+        what: &'static str,
         /// What is not as it should be.
         reason: String,
     },
@@ -151,7 +152,7 @@ pub enum FetchError {
         /// The reference.
         address: String,
         /// The file's path.
-        path: RelPath,
+        path: String,
     },
     /// Content under a digest that is not its own.
     #[error("{url} has other content than its digest says")]
@@ -233,7 +234,9 @@ pub(super) enum RedirectError {
 }
 
 impl FetchError {
-    pub(super) fn transport(url: String, error: reqwest::Error) -> Self {
+    /// A failure below HTTP.
+    #[must_use]
+    pub fn transport(url: String, error: reqwest::Error) -> Self {
         // The client's own text would repeat the URL, with credentials.
         Self::Transport { url, source: TransportError(error.without_url()) }
     }
@@ -262,7 +265,7 @@ impl FetchError {
             | Self::Unauthorized { .. }
             | Self::Credentials { .. }
             | Self::NotARegistry { .. }
-            | Self::NotASnapshot { .. }
+            | Self::Foreign { .. }
             | Self::NotHeld { .. }
             | Self::Digest { .. }
             | Self::Slow { .. } => false,

@@ -1,11 +1,11 @@
-//! Where a snapshot is in a registry.
+//! Where something is in a registry.
 
 use std::fmt;
 use std::str::FromStr;
 
 use url::Url;
 
-use crate::simplestreams::{Digest, DigestError};
+use crate::digest::{Digest, DigestError};
 
 /// The tag of a reference that names none: what a store calls its newest
 /// snapshot.
@@ -29,7 +29,7 @@ pub struct Reference {
 
 /// Which of a repository's manifests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub enum Version {
     /// The one that a tag names now.
     Tag(String),
     /// This one.
@@ -65,6 +65,27 @@ impl Reference {
     /// What every reference starts with.
     pub const SCHEME: &'static str = "oci://";
 
+    /// The manifest `version` of the repository `name` of a registry.
+    ///
+    /// # Errors
+    /// Where one of them breaks the rules of the specification.
+    pub fn new(registry: &str, name: &str, version: Version) -> Result<Self, ReferenceError> {
+        if registry.contains('@') {
+            return Err(ReferenceError::Login);
+        }
+        if !is_registry(registry) {
+            return Err(ReferenceError::Registry(shown(registry)));
+        }
+        match &version {
+            Version::Tag(tag) if !is_tag(tag) => return Err(ReferenceError::Tag(shown(tag))),
+            _ => {}
+        }
+        if !is_name(name) {
+            return Err(ReferenceError::Name(shown(name)));
+        }
+        Ok(Self { registry: registry.to_owned(), name: name.to_owned(), version })
+    }
+
     /// The registry: host, and port where one is given.
     #[must_use]
     pub fn registry(&self) -> &str {
@@ -77,8 +98,15 @@ impl Reference {
         &self.name
     }
 
+    /// Which of the repository's manifests.
+    #[must_use]
+    pub fn wanted(&self) -> &Version {
+        &self.version
+    }
+
     /// The last part of a manifest's URL.
-    pub(super) fn version(&self) -> String {
+    #[must_use]
+    pub fn version(&self) -> String {
         match &self.version {
             Version::Tag(tag) => tag.clone(),
             Version::Digest(digest) => digest.to_oci(),
@@ -98,11 +126,9 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let rest = text.strip_prefix(Self::SCHEME).ok_or(ReferenceError::Scheme)?;
         let (registry, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        // A login is told before what stands behind it.
         if registry.contains('@') {
             return Err(ReferenceError::Login);
-        }
-        if !is_registry(registry) {
-            return Err(ReferenceError::Registry(shown(registry)));
         }
         let (name, version) = if let Some((name, digest)) = rest.split_once('@') {
             // A tag before a digest says nothing more.
@@ -110,15 +136,9 @@ impl FromStr for Reference {
             (name, Version::Digest(digest.parse()?))
         } else {
             let (name, tag) = rest.split_once(':').unwrap_or((rest, DEFAULT_TAG));
-            if !is_tag(tag) {
-                return Err(ReferenceError::Tag(shown(tag)));
-            }
             (name, Version::Tag(tag.to_owned()))
         };
-        if !is_name(name) {
-            return Err(ReferenceError::Name(shown(name)));
-        }
-        Ok(Self { registry: registry.to_owned(), name: name.to_owned(), version })
+        Self::new(registry, name, version)
     }
 }
 

@@ -3,10 +3,10 @@
 use super::ArchiveError;
 
 /// Everything in a tar archive comes in blocks of so many bytes.
-pub(in super::super) const BLOCK: usize = 512;
+pub const BLOCK: usize = 512;
 
 /// An archive ends with two blocks of zeros.
-pub(in super::super) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// The first size that eleven octal digits cannot say: 8 GiB.
 const LARGE: u64 = 1 << 33;
@@ -29,14 +29,16 @@ pub(super) struct Header {
 }
 
 /// Zeros behind `size` bytes of a file, up to the next block.
-pub(in super::super) fn padding(size: u64) -> usize {
+#[must_use]
+pub fn padding(size: u64) -> usize {
     let past = usize::try_from(size % BLOCK as u64).unwrap_or(0);
     if past == 0 { 0 } else { BLOCK - past }
 }
 
 /// The header of a regular file that anybody may read, of no time and nobody:
 /// the same file has the same header everywhere. `name` has at most 100 bytes.
-pub(in super::super) fn encode(name: &str, size: u64) -> [u8; BLOCK] {
+#[must_use]
+pub fn encode(name: &str, size: u64) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     put(&mut block[0..100], name.as_bytes());
     put(&mut block[100..108], b"0000644\0");
@@ -78,7 +80,7 @@ pub(super) fn decode(block: &[u8; BLOCK], offset: u64) -> Result<Header, Archive
             ArchiveError::Damaged { offset }
         });
     }
-    if octal(&block[148..156]) != Some(checksum(block)) {
+    if !sum_holds(block) {
         return Err(ArchiveError::Damaged { offset });
     }
     let text = text(&block[..100]).ok_or(ArchiveError::Damaged { offset })?;
@@ -107,8 +109,13 @@ pub(super) fn decode(block: &[u8; BLOCK], offset: u64) -> Result<Header, Archive
     Ok(Header { name: text.to_owned(), size, kind })
 }
 
+/// Whether a header fits its checksum.
+pub(super) fn sum_holds(block: &[u8; BLOCK]) -> bool {
+    octal(&block[148..156]) == Some(checksum(block))
+}
+
 /// A field up to its first zero.
-fn text(field: &[u8]) -> Option<&str> {
+pub(super) fn text(field: &[u8]) -> Option<&str> {
     let bytes = field.split(|byte| *byte == 0).next()?;
     std::str::from_utf8(bytes).ok()
 }
@@ -122,7 +129,7 @@ fn octal(field: &[u8]) -> Option<u64> {
 }
 
 /// A size: octal, or behind a first byte of 0x80 big-endian binary.
-fn number(field: &[u8]) -> Option<u64> {
+pub(super) fn number(field: &[u8]) -> Option<u64> {
     match field.split_first() {
         Some((0x80, rest)) => rest.iter().try_fold(0_u64, |sum, byte| {
             let shifted = sum.checked_mul(256)?;

@@ -19,7 +19,10 @@ pub struct Body {
 
 impl Body {
     /// Judges status and headers.
-    pub(super) fn accept(
+    ///
+    /// # Errors
+    /// [`FetchError`], where it is not what was asked for.
+    pub fn accept(
         response: reqwest::Response,
         url: String,
         resume: &Resume,
@@ -79,7 +82,7 @@ impl Body {
     /// # Errors
     /// [`FetchError::TooLarge`] as soon as more than `limit` bytes are announced
     /// or have come; as [`Body::chunk`].
-    pub(super) async fn read_whole(mut self, limit: u64) -> Result<Vec<u8>, FetchError> {
+    pub async fn read_whole(mut self, limit: u64) -> Result<Vec<u8>, FetchError> {
         let too_large = |url: &str| FetchError::TooLarge { url: url.to_owned(), limit };
         if self.length().is_some_and(|length| length > limit) {
             return Err(too_large(&self.url));

@@ -34,7 +34,7 @@ pub enum ArchiveError {
         /// Why.
         reason: &'static str,
     },
-    /// More entries than [`MAX_ENTRIES`](crate::bundle::MAX_ENTRIES).
+    /// More entries than [`MAX_ENTRIES`](super::MAX_ENTRIES).
     #[error("it has more than {limit} entries")]
     TooMany {
         /// The limit.

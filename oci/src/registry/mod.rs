@@ -1,11 +1,10 @@
-//! OCI registries: a snapshot as upstream, and as target of a push.
+//! OCI registries: what they hold, and what is pushed to them.
 //!
-//! A registry is believed in nothing. What a tag names is a claim; index,
-//! manifests and signed files are taken only under the digest that names them,
-//! and what they say is proved by the signatures inside, as with any upstream.
+//! A registry is believed in nothing. What a tag names is a claim; manifests and
+//! blobs are taken only under the digest that names them.
 //!
 //! Logins and uploads are the `oci-client` crate's. What a registry sends is
-//! read here, by the client and under the limits of every other upstream:
+//! read here, by the client and under the limits of everything else:
 //! `oci-client` reads a manifest into memory however long it is, follows a
 //! redirect from https to http, and tells neither `Retry-After` nor which range
 //! it got.
@@ -13,13 +12,12 @@
 //! - A login is looked for when the registry asks for one, not before.
 //! - Credentials go to the registry, and to the token service that it names;
 //!   never to another host that it redirects to.
-//! - Without TLS only where [`super::Options::plain_http`] says so, loopback
+//! - Without TLS only where [`Options::plain_http`] says so, loopback
 //!   too: no guess decides whether a password is sent in the clear.
 
 mod credentials;
 mod push;
 mod reference;
-mod snapshot;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -35,17 +33,15 @@ use oci_client::secrets::RegistryAuth;
 
 pub use credentials::CredentialError;
 pub use push::{Target, Upload};
-pub use reference::{Reference, ReferenceError};
-pub(super) use snapshot::Source;
-pub use snapshot::{Held, Holdings};
+pub use reference::{Reference, ReferenceError, Version};
 
-use super::{Body, ConfigError, FetchError, Options, Resume, read_ca};
-use crate::simplestreams::Digest;
-use crate::store::layout;
+use crate::client::{Body, ConfigError, FetchError, Options, Resume, read_ca};
+use crate::digest::Digest;
+use crate::layout;
 
 /// Bytes of a manifest or an index: registries accept no more
 /// (distribution-spec, "Pushing Manifests").
-pub(super) const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
+pub const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 
 /// How long a login may take, the token service included.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -53,14 +49,19 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where a registry says which manifest a tag names.
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// The media types of manifests and indexes.
+const OCI_KINDS: &[&str] = &[layout::INDEX, layout::MANIFEST];
+
 /// One repository of a registry.
-pub(super) struct Registry {
+pub struct Registry {
     http: reqwest::Client,
     client: oci_client::Client,
     reference: Reference,
     /// `https://HOST/v2/NAME`
     root: String,
     operation: RegistryOperation,
+    /// Manifests of these media types are asked for.
+    kinds: HeaderValue,
     /// What the registry was told; `None` until it has asked.
     known: Mutex<Option<Known>>,
     /// Held while a login is under way: the others wait for it.
@@ -83,9 +84,20 @@ impl fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// A client of the repository that `reference` names. `http` is the client
-    /// for what is read.
-    pub(super) fn new(
+    /// A client that reads the repository that `reference` names. `http` is the
+    /// client for what is read.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where a CA file cannot be used.
+    pub fn new(
+        http: reqwest::Client,
+        reference: &Reference,
+        options: &Options,
+    ) -> Result<Self, ConfigError> {
+        Self::with(http, reference, options, RegistryOperation::Pull)
+    }
+
+    fn with(
         http: reqwest::Client,
         reference: &Reference,
         options: &Options,
@@ -105,7 +117,7 @@ impl Registry {
             // Not `read_timeout`: it counts from the first byte of a request to
             // the first of its answer, which an upload takes as long as it takes.
             connect_timeout: Some(options.connect_timeout),
-            user_agent: super::USER_AGENT,
+            user_agent: options.user_agent,
             ..ClientConfig::default()
         };
         let client = oci_client::Client::try_from(config).map_err(|error| match error {
@@ -120,16 +132,33 @@ impl Registry {
             root: format!("{scheme}://{host}/v2/{}", reference.name()),
             reference: reference.clone(),
             operation,
+            kinds: accepted(OCI_KINDS),
             known: Mutex::default(),
             logging_in: tokio::sync::Mutex::default(),
         })
     }
 
+    /// Asks for manifests of other media types than OCI's.
+    #[must_use]
+    pub fn accepting(mut self, kinds: &[&str]) -> Self {
+        self.kinds = accepted(kinds);
+        self
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
     /// The digest of the manifest that a tag names, by its headers alone;
     /// `None` where the registry does not say.
-    async fn resolve_tag(&self, tag: &str) -> Result<Option<Digest>, FetchError> {
+    ///
+    /// # Errors
+    /// [`FetchError::NoSuchTag`], and whatever else may come between.
+    pub async fn resolve_tag(&self, tag: &str) -> Result<Option<Digest>, FetchError> {
         let url = self.manifest_url(tag);
-        let response = self.send(Method::HEAD, &url, &accept_manifests(), None).await?;
+        let response = self.send(Method::HEAD, &url, &self.accept(), None).await?;
         match response.status() {
             StatusCode::OK => {
                 let digest = response.headers().get(CONTENT_DIGEST);
@@ -142,17 +171,26 @@ impl Registry {
         }
     }
 
-    /// A manifest or an index, whole; at most `limit` bytes of it.
-    async fn manifest(&self, version: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+    /// A manifest or an index, whole; at most `limit` bytes of it. Its
+    /// digest is not judged.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn manifest(&self, version: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         let url = self.manifest_url(version);
-        let response = self.send(Method::GET, &url, &accept_manifests(), None).await?;
+        let response = self.send(Method::GET, &url, &self.accept(), None).await?;
         let body = Body::accept(response, url, &Resume::default(), None)?;
         body.read_whole(limit).await
     }
 
-    /// Opens a blob for reading; see [`super::Upstream::open`]. What has a
-    /// digest for a name needs no `If-Range`: it cannot change.
-    pub(super) async fn blob(
+    /// Opens a blob for reading, once. With `expected`, a server that announces
+    /// another total length is refused before any byte is read. The body may
+    /// start before `resume.from`; see [`Body::start`]. What has a digest for a
+    /// name needs no `If-Range`: it cannot change.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn blob(
         &self,
         digest: &Digest,
         resume: &Resume,
@@ -168,7 +206,9 @@ impl Registry {
         Body::accept(response, url, resume, expected)
     }
 
-    fn manifest_url(&self, version: &str) -> String {
+    /// The URL of a manifest, for people.
+    #[must_use]
+    pub fn manifest_url(&self, version: &str) -> String {
         format!("{}/manifests/{version}", self.root)
     }
 
@@ -209,6 +249,10 @@ impl Registry {
             return Err(self.refused(login.file));
         }
         Ok(response)
+    }
+
+    fn accept(&self) -> HeaderMap {
+        HeaderMap::from_iter([(ACCEPT, self.kinds.clone())])
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
@@ -285,9 +329,9 @@ impl Registry {
     }
 }
 
-fn accept_manifests() -> HeaderMap {
-    let kinds = format!("{}, {}", layout::INDEX, layout::MANIFEST);
-    HeaderValue::try_from(kinds).ok().map(|kinds| (ACCEPT, kinds)).into_iter().collect()
+fn accepted(kinds: &[&str]) -> HeaderValue {
+    let any = || HeaderValue::from_static("*/*");
+    HeaderValue::try_from(kinds.join(", ")).unwrap_or_else(|_| any())
 }
 
 fn basic(name: &str, password: &str) -> String {

@@ -46,7 +46,10 @@ impl RetryPolicy {
 
     /// Makes attempts until one succeeds or trying again cannot help.
     /// `on_retry` is told of each failure that is not the last.
-    pub(crate) async fn run<T, F: Future<Output = Result<T, FetchError>>>(
+    ///
+    /// # Errors
+    /// The last failure.
+    pub async fn run<T, F: Future<Output = Result<T, FetchError>>>(
         &self,
         on_retry: impl Fn(&FetchError, Duration),
         attempt: impl Fn() -> F,

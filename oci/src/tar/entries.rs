@@ -6,12 +6,11 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 
 use super::header::{BLOCK, Header, Kind, decode, padding};
-use super::{ArchiveError, pax};
-use crate::bundle::{MAX_ENTRIES, MAX_TRAILER};
-use crate::simplestreams::Digest;
+use super::{ArchiveError, MAX_ENTRIES, MAX_TRAILER, pax};
+use crate::digest::Digest;
 
 /// Where an archive is read from, from its first byte on.
-pub(in super::super) enum Input {
+pub enum Input {
     /// A file, in which what is not wanted is passed over.
     File {
         /// The file.
@@ -38,7 +37,7 @@ impl Input {
 
 /// What the name of an entry says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in super::super) enum Name {
+pub enum Name {
     /// `oci-layout`.
     Layout,
     /// `index.json`.
@@ -47,11 +46,14 @@ pub(in super::super) enum Name {
     Blob(Digest),
     /// What `docker save` writes beside these, for its own older versions.
     Docker(&'static str),
+    /// A folder that a layout has.
     Folder(&'static str),
+    /// A file that the reader knows beside these.
+    Other(&'static str),
 }
 
 impl Name {
-    fn of(name: &str, kind: Kind) -> Option<Self> {
+    fn of(name: &str, kind: Kind, others: &[&'static str]) -> Option<Self> {
         let plain = name.strip_prefix("./").unwrap_or(name);
         if kind == Kind::Folder {
             let folders = ["", ".", "blobs", "blobs/sha256"];
@@ -68,23 +70,25 @@ impl Name {
             "index.json" => Some(Self::Index),
             "manifest.json" => Some(Self::Docker("manifest.json")),
             "repositories" => Some(Self::Docker("repositories")),
-            _ => None,
+            _ => others.iter().find(|known| **known == plain).map(|known| Self::Other(known)),
         }
     }
 }
 
 /// A regular file in an archive.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Entry {
-    pub(in super::super) name: Name,
-    pub(in super::super) size: u64,
+pub struct Entry {
+    /// Its name.
+    pub name: Name,
+    /// Its length.
+    pub size: u64,
     /// Where its content starts in the archive.
-    pub(in super::super) offset: u64,
+    pub offset: u64,
 }
 
 /// Reads an archive from its first byte to its last. Every name and size is
 /// judged before it comes out of here.
-pub(in super::super) struct Entries {
+pub struct Entries {
     input: Input,
     /// Bytes read or passed over so far.
     position: u64,
@@ -92,16 +96,38 @@ pub(in super::super) struct Entries {
     left: u64,
     padding: usize,
     seen: HashSet<Name>,
+    others: &'static [&'static str],
     ended: bool,
 }
 
 impl Entries {
-    pub(in super::super) fn new(input: Input) -> Self {
-        Self { input, position: 0, left: 0, padding: 0, seen: HashSet::new(), ended: false }
+    /// Reads the archive of an image layout.
+    #[must_use]
+    pub fn new(input: Input) -> Self {
+        Self {
+            input,
+            position: 0,
+            left: 0,
+            padding: 0,
+            seen: HashSet::new(),
+            others: &[],
+            ended: false,
+        }
+    }
+
+    /// Lets files of these names through too.
+    #[must_use]
+    pub fn knowing(mut self, others: &'static [&'static str]) -> Self {
+        self.others = others;
+        self
     }
 
     /// The next regular file; `None` at the end, which must be one.
-    pub(in super::super) fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    #[expect(clippy::should_implement_trait, reason = "an iterator goes on after an error")]
+    pub fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
         if self.ended {
             return Ok(None);
         }
@@ -137,7 +163,7 @@ impl Entries {
     /// The name of a file; `None` for a folder.
     fn judge(&mut self, header: &Header, size: u64) -> Result<Option<Name>, ArchiveError> {
         let refused = |reason| Err(ArchiveError::entry(&header.name, reason));
-        let Some(name) = Name::of(&header.name, header.kind) else {
+        let Some(name) = Name::of(&header.name, header.kind, self.others) else {
             return refused("no file of that name is in a bundle");
         };
         if !self.seen.insert(name) {
@@ -166,7 +192,10 @@ impl Entries {
     }
 
     /// Reads content of the entry at hand; 0 at its end.
-    pub(in super::super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let Some(buffer) = buffer.get_mut(..most).filter(|buffer| !buffer.is_empty()) else {
             return Ok(0);
@@ -261,7 +290,8 @@ impl Entries {
     }
 
     /// The file that is read, where it is one.
-    pub(in super::super) fn into_file(self) -> Option<File> {
+    #[must_use]
+    pub fn into_file(self) -> Option<File> {
         match self.input {
             Input::File { file, .. } => Some(file),
             Input::Stream(_) => None,
