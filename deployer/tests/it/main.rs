@@ -8,6 +8,7 @@
     reason = "a helper that cannot do its work fails the test that asked for it"
 )]
 
+mod bundle;
 mod database;
 mod images;
 mod kubernetes;

@@ -1,0 +1,470 @@
+//! The way into a registry.
+//!
+//! ```text
+//! ask what is there ─ of each image: blobs ─ manifests ─ index, under its tag
+//! ```
+//!
+//! The order is what makes it safe: a manifest is put when all that it names is
+//! there, the tag last of all. Each blob is hashed on its way, and the last of its
+//! bytes are sent when the digest holds: nothing damaged gets there. What the
+//! registry has is not sent, so a push that was cut short goes on where it stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use oci::client::{FetchError, Options};
+use oci::digest::{Digest, Hasher};
+use oci::reader::Piece;
+use oci::registry::{Reference, ReferenceError, Target, Upload, Version};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::manifest::KINDS;
+use super::read::{Bundle, Described, Pushable};
+use super::{BundleError, Event, Observer};
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// Pieces between the disk and the network of one upload.
+const QUEUE: usize = 4;
+
+/// A registry, and a path below which images go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    host: String,
+    prefix: String,
+}
+
+impl Destination {
+    fn path(&self, place: &str) -> String {
+        match self.prefix.as_str() {
+            "" => place.to_owned(),
+            prefix => format!("{prefix}/{place}"),
+        }
+    }
+
+    fn reference(&self, place: &str, version: Version) -> Result<Reference, BundleError> {
+        let path = self.path(place);
+        Reference::new(&self.host, &path, version)
+            .map_err(|source| BundleError::Place { place: format!("{}/{path}", self.host), source })
+    }
+}
+
+/// `HOST[:PORT][/PATH]`, as `--registry` takes it.
+impl FromStr for Destination {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let text = text.trim_end_matches('/');
+        let (host, prefix) = text.split_once('/').unwrap_or((text, ""));
+        let destination = Self { host: host.to_owned(), prefix: prefix.to_owned() };
+        Reference::new(host, &destination.path("a"), Version::Tag("a".to_owned()))?;
+        Ok(destination)
+    }
+}
+
+/// What a push is to do.
+#[derive(Debug)]
+pub struct Push<'a> {
+    /// From where.
+    pub bundle: &'a Bundle,
+    /// Where to.
+    pub destination: &'a Destination,
+    /// How the registry is spoken to.
+    pub options: &'a Options,
+    /// Uploads at a time.
+    pub parallel: usize,
+    /// Only ask what is missing.
+    pub is_dry: bool,
+}
+
+/// What came of one image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pushed {
+    /// Its name in the registry.
+    pub name: String,
+    /// Of its manifest or index.
+    pub digest: Digest,
+    /// Whether the registry had another, or none, under that name.
+    pub changed: bool,
+    /// Files that the registry lacked.
+    pub sent: usize,
+    /// Their bytes.
+    pub sent_bytes: u64,
+}
+
+/// What came of all of them.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Those that are there now.
+    pub pushed: Vec<Pushed>,
+    /// Those that are not, and why.
+    pub failed: Vec<(String, BundleError)>,
+}
+
+/// An image on its way.
+struct Shipment<'a> {
+    what: &'a Pushable,
+    name: String,
+    target: Target,
+    /// Where it is tagged, if it also goes by its digest.
+    tag: Option<Target>,
+    is_there: bool,
+    missing: Vec<(Digest, u64)>,
+}
+
+impl Push<'_> {
+    /// Brings everything to the registry that it lacks. One image that fails does
+    /// not keep the others back.
+    ///
+    /// # Errors
+    /// [`BundleError`], where the registry cannot be asked what it has: then
+    /// nothing was sent.
+    pub async fn run(&self, observer: &dyn Observer) -> Result<Outcome, BundleError> {
+        let http = oci::client::http_client(self.options)?;
+        let mut shipments = Vec::new();
+        for what in &self.bundle.pushed {
+            shipments.push(self.shipment(what, &http)?);
+        }
+        observer.event(&Event::Begun("asking the registry what it has"));
+        for shipment in &mut shipments {
+            self.ask(shipment, observer).await?;
+        }
+        let missing = shipments.iter().flat_map(|shipment| &shipment.missing);
+        let (files, bytes) =
+            (missing.clone().count(), super::total(missing.map(|(_, size)| *size)));
+        observer.event(&Event::Planned { files, bytes });
+        let mut outcome = Outcome::default();
+        let here = Here::default();
+        for shipment in shipments {
+            let sent =
+                if self.is_dry { Ok(()) } else { self.ship(&shipment, &here, observer).await };
+            match sent {
+                Ok(()) => outcome.pushed.push(shipment.pushed()),
+                Err(error) => outcome.failed.push((shipment.name, error)),
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn shipment<'a>(
+        &self,
+        what: &'a Pushable,
+        http: &reqwest::Client,
+    ) -> Result<Shipment<'a>, BundleError> {
+        let place = &what.place;
+        let target = |version| {
+            let reference = self.destination.reference(place.path(), version)?;
+            let target = Target::of(http.clone(), &reference, self.options)?;
+            Ok::<_, BundleError>(target.accepting(KINDS))
+        };
+        let tagged = |tag: &str| target(Version::Tag(tag.to_owned()));
+        let (target, tag) = match (place.digest(), place.tag()) {
+            (Some(digest), tag) => {
+                (target(Version::Digest(*digest))?, tag.map(tagged).transpose()?)
+            }
+            (None, tag) => (tagged(tag.unwrap_or("latest"))?, None),
+        };
+        let name =
+            format!("{}/{}", self.destination.host, self.destination.path(&place.to_string()));
+        Ok(Shipment { what, name, target, tag, is_there: false, missing: Vec::new() })
+    }
+
+    /// What of an image the registry lacks. Where it has the image under its name,
+    /// it has all of it.
+    async fn ask(
+        &self,
+        shipment: &mut Shipment<'_>,
+        observer: &dyn Observer,
+    ) -> Result<(), BundleError> {
+        let name = shipment.name.clone();
+        let call = Call { of: &name, target: &shipment.target, observer };
+        let digest = shipment.what.root.digest;
+        let named = call.retrying(|| shipment.target.tagged()).await?;
+        let tagged = match &shipment.tag {
+            Some(tag) => call.retrying(|| tag.tagged()).await?,
+            None => named,
+        };
+        if named == Some(digest) && tagged == Some(digest) {
+            shipment.is_there = true;
+            return Ok(());
+        }
+        let blobs = &shipment.what.blobs;
+        let (call, target) = (&call, &shipment.target);
+        let has = self
+            .side_by_side(blobs, |(digest, size)| async move {
+                call.retrying(|| target.has_blob(digest, *size)).await
+            })
+            .await;
+        let mut missing = Vec::new();
+        for (blob, has) in blobs.iter().zip(has) {
+            if !has? {
+                missing.push(*blob);
+            }
+        }
+        // The largest first: the last upload to end is a small one.
+        missing.sort_by(|(one, a), (other, b)| b.cmp(a).then_with(|| one.cmp(other)));
+        shipment.missing = missing;
+        Ok(())
+    }
+
+    async fn ship(
+        &self,
+        shipment: &Shipment<'_>,
+        here: &Here,
+        observer: &dyn Observer,
+    ) -> Result<(), BundleError> {
+        let Shipment { what, name, target, .. } = shipment;
+        if !shipment.is_there {
+            let call = Call { of: name, target, observer };
+            let sent = self
+                .side_by_side(&shipment.missing, |(digest, size)| {
+                    self.blob(&call, here, *digest, *size)
+                })
+                .await;
+            sent.into_iter().collect::<Result<(), _>>()?;
+            for child in &what.children {
+                let has = call.retrying(|| target.has_manifest(&child.digest)).await?;
+                if !has {
+                    let (bytes, kind) = (self.text(child)?, &child.media_type);
+                    call.retrying(|| target.put_manifest(kind, &bytes)).await?;
+                }
+            }
+            let (bytes, kind) = (self.text(&what.root)?, &what.root.media_type);
+            call.retrying(|| target.put_tagged(kind, &bytes)).await?;
+            if let Some(tag) = &shipment.tag {
+                call.retrying(|| tag.put_tagged(kind, &bytes)).await?;
+            }
+        }
+        here.note(target.reference().name(), what);
+        observer.event(&Event::Done(name));
+        Ok(())
+    }
+
+    fn text(&self, manifest: &Described) -> Result<Vec<u8>, BundleError> {
+        let reader = self.bundle.reader();
+        let unreadable =
+            |source| BundleError::Unreadable { path: reader.path().to_owned(), source };
+        reader.manifest(&manifest.digest).map_err(unreadable)
+    }
+
+    /// Brings one blob there: from another repository of the registry where it has
+    /// it, else from the bundle, over as many tries as it may take.
+    async fn blob(
+        &self,
+        call: &Call<'_>,
+        here: &Here,
+        digest: Digest,
+        size: u64,
+    ) -> Result<(), BundleError> {
+        let Call { of, target, observer } = *call;
+        observer.event(&Event::Started { digest, of, size });
+        let mounted = match here.repository(&digest) {
+            Some(from) => call.retrying(|| target.mount_blob(&digest, &from)).await?,
+            None => false,
+        };
+        if mounted {
+            observer.event(&Event::Moved { digest, done: size });
+            observer.event(&Event::Finished { digest });
+            return Ok(());
+        }
+        let mut backoff = self.options.retry.start();
+        let mut has_login = false;
+        loop {
+            let error = match self.upload(call, digest, size).await? {
+                Ok(Upload::Done) => break,
+                Ok(Upload::LoggedIn) if !has_login => {
+                    has_login = true;
+                    continue;
+                }
+                Ok(Upload::LoggedIn) => {
+                    let registry = target.reference().registry().to_owned();
+                    FetchError::Unauthorized { registry, file: None }
+                }
+                Err(error) => error,
+            };
+            let Some(pause) = backoff.next(&error) else {
+                return Err(BundleError::fetch(of, error));
+            };
+            observer.event(&Event::Retrying { of, error: &error, pause });
+            tokio::time::sleep(pause).await;
+            observer.event(&Event::Started { digest, of, size });
+        }
+        observer.event(&Event::Finished { digest });
+        Ok(())
+    }
+
+    /// Sends a blob, once.
+    async fn upload(
+        &self,
+        call: &Call<'_>,
+        digest: Digest,
+        size: u64,
+    ) -> Result<Result<Upload, FetchError>, BundleError> {
+        let reader = self.bundle.reader();
+        let unreadable =
+            |source| BundleError::Unreadable { path: reader.path().to_owned(), source };
+        let piece = reader.open_blob(&digest).map_err(unreadable)?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (moved, mut seen) = mpsc::unbounded_channel();
+        let reading = tokio::task::spawn_blocking(move || send(piece, digest, &sender, &moved));
+        let content = futures_util::stream::unfold(receiver, |mut receiver| async {
+            Some((receiver.recv().await?, receiver))
+        });
+        let sent = call.target.put_blob(&digest, size, content);
+        tokio::pin!(sent);
+        let sent = loop {
+            tokio::select! {
+                sent = &mut sent => break sent,
+                Some(done) = seen.recv() => {
+                    call.observer.event(&Event::Moved { digest, done });
+                }
+            }
+        };
+        match reading.await.map_err(BundleError::Task)? {
+            Ok(true) => Ok(sent),
+            Ok(false) => Err(BundleError::Damaged { of: call.of.to_owned(), digest }),
+            Err(error) => Err(BundleError::io("read", reader.path(), error)),
+        }
+    }
+
+    /// Does `work` on everything, several at a time, in order.
+    async fn side_by_side<'b, I, T, F: Future<Output = T>>(
+        &self,
+        all: &'b [I],
+        work: impl Fn(&'b I) -> F,
+    ) -> Vec<T> {
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(BTreeMap::new());
+        let worker = || async {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(one) = all.get(at) else { break };
+                let result = work(one).await;
+                done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, result);
+            }
+        };
+        let workers = (0..self.parallel.clamp(1, 16).min(all.len())).map(|_| worker());
+        futures_util::future::join_all(workers).await;
+        done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+}
+
+impl Shipment<'_> {
+    fn pushed(self) -> Pushed {
+        Pushed {
+            name: self.name,
+            digest: self.what.root.digest,
+            changed: !self.is_there,
+            sent: self.missing.len(),
+            sent_bytes: super::total(self.missing.into_iter().map(|(_, size)| size)),
+        }
+    }
+}
+
+/// Reads a blob and hashes it, on a thread that may wait. The last piece is given
+/// out when the digest holds. Whether it does; also `true` where nobody takes the
+/// bytes any more, who then says why.
+fn send(
+    mut piece: Piece,
+    digest: Digest,
+    sender: &mpsc::Sender<io::Result<Bytes>>,
+    moved: &mpsc::UnboundedSender<u64>,
+) -> io::Result<bool> {
+    let (mut hasher, mut done, mut held_back) = (Hasher::default(), 0, None);
+    loop {
+        let mut buffer = vec![0; CHUNK];
+        let read = match piece.read(&mut buffer) {
+            Ok(read) => read,
+            Err(error) => {
+                let _ = sender.blocking_send(Err(error.kind().into()));
+                return Err(error);
+            }
+        };
+        if read == 0 {
+            break;
+        }
+        buffer.truncate(read);
+        hasher.update(&buffer);
+        done += read as u64;
+        if let Some(piece) = held_back.replace(Bytes::from(buffer)) {
+            if sender.blocking_send(Ok(piece)).is_err() {
+                return Ok(true);
+            }
+            let _ = moved.send(done);
+        }
+    }
+    if hasher.finish() != digest {
+        let _ = sender.blocking_send(Err(io::ErrorKind::InvalidData.into()));
+        return Ok(false);
+    }
+    if let Some(piece) = held_back {
+        let _ = sender.blocking_send(Ok(piece));
+    }
+    Ok(true)
+}
+
+/// What a request is about.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    of: &'a str,
+    target: &'a Target,
+    observer: &'a dyn Observer,
+}
+
+impl Call<'_> {
+    /// Tries again where that may help.
+    async fn retrying<T, F: Future<Output = Result<T, FetchError>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, BundleError> {
+        let on_retry = |error: &FetchError, pause: Duration| {
+            self.observer.event(&Event::Retrying { of: self.of, error, pause });
+        };
+        let result = self.target.retry_policy().run(on_retry, attempt).await;
+        result.map_err(|error| BundleError::fetch(self.of, error))
+    }
+}
+
+/// Which repository has which blob, of those that this run has seen.
+#[derive(Debug, Default)]
+struct Here(Mutex<BTreeMap<String, BTreeSet<Digest>>>);
+
+impl Here {
+    fn note(&self, repository: &str, what: &Pushable) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let blobs = what.blobs.iter().map(|(digest, _)| *digest);
+        all.entry(repository.to_owned()).or_default().extend(blobs);
+    }
+
+    fn repository(&self, digest: &Digest) -> Option<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|(_, blobs)| blobs.contains(digest)).map(|(name, _)| name.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_registries_with_or_without_a_path() {
+        for (text, path) in [
+            ("r.example:5000", "a"),
+            ("r.example/boot/", "boot/a"),
+            ("127.0.0.1:5000/x/y", "x/y/a"),
+        ] {
+            let destination: Destination = text.parse().expect(text);
+            assert_eq!(destination.path("a"), path);
+        }
+        for text in ["", "https://r.example", "r.example/A", "r.example/../x", "me:pw@r.example"] {
+            assert!(text.parse::<Destination>().is_err(), "{text}");
+        }
+    }
+}
