@@ -150,6 +150,9 @@ pub enum Why {
     /// The registry.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// The registry that the image's own name says.
+    #[error("the registry knows no such name or tag")]
+    Absent,
     /// No registry has such a name.
     #[error(transparent)]
     Reference(#[from] ReferenceError),

@@ -17,6 +17,7 @@ use oci::registry::{MAX_MANIFEST, Registry, Version};
 use super::archive::{Found, ImageFile};
 use super::error::{BundleError, Missing, Why};
 use super::manifest::{self, KINDS, Link, MAX_CONFIG, Manifest, ManifestError, Narrowed};
+use super::name::ImageName;
 use super::wanted::Wanted;
 use super::{Event, Observer};
 
@@ -201,12 +202,7 @@ impl Finder {
         let version = reference.version();
         let fetch = || registry.manifest(&version, MAX_MANIFEST);
         let bytes = self.retrying(wanted.name.given(), observer, fetch).await;
-        let bytes = bytes.map_err(|error| match error {
-            FetchError::Status { status: http::StatusCode::NOT_FOUND, .. } => {
-                FetchError::NoSuchTag(wanted.name.whole())
-            }
-            other => other,
-        })?;
+        let bytes = bytes.map_err(|error| absent(error, &wanted.name))?;
         match reference.wanted() {
             Version::Digest(digest) if Digest::of(&bytes) != *digest => Err(Why::Digest(*digest)),
             _ => Ok((bytes, Origin::Registry(registry))),
@@ -386,6 +382,17 @@ impl Search<'_> {
         };
         let holds = Digest::of(&bytes) == link.digest;
         if holds { Ok(bytes) } else { Err(Why::Digest(link.digest)) }
+    }
+}
+
+/// That nothing is there, of the name by which it was looked for.
+fn absent(error: FetchError, name: &ImageName) -> Why {
+    match error {
+        FetchError::Status { status: http::StatusCode::NOT_FOUND, .. } => {
+            let whole = name.whole();
+            if whole == name.given() { Why::Absent } else { FetchError::NoSuchTag(whole).into() }
+        }
+        other => other.into(),
     }
 }
 

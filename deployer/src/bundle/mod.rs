@@ -43,6 +43,7 @@ pub mod push;
 pub mod read;
 mod readme;
 pub mod unpack;
+mod upload;
 pub mod wanted;
 
 pub use error::{BundleError, Missing, Why};

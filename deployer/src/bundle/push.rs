@@ -9,30 +9,20 @@
 //! bytes are sent when the digest holds: nothing damaged gets there. What the
 //! registry has is not sent, so a push that was cut short goes on where it stopped.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read as _};
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use bytes::Bytes;
-use oci::client::{FetchError, Options};
-use oci::digest::{Digest, Hasher};
-use oci::reader::Piece;
-use oci::registry::{Reference, ReferenceError, Target, Upload, Version};
+use oci::client::Options;
+use oci::digest::Digest;
+use oci::registry::{Reference, ReferenceError, Target, Version};
 use serde::Serialize;
-use tokio::sync::mpsc;
 
 use super::manifest::KINDS;
 use super::read::{Bundle, Described, Pushable};
+use super::upload::{Call, Here};
 use super::{BundleError, Event, Observer};
-
-/// Bytes read at a time.
-const CHUNK: usize = 256 * 1024;
-
-/// Pieces between the disk and the network of one upload.
-const QUEUE: usize = 4;
 
 /// A registry, and a path below which images go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,7 +215,7 @@ impl Push<'_> {
             let call = Call { of: name, target, observer };
             let sent = self
                 .side_by_side(&shipment.missing, |(digest, size)| {
-                    self.blob(&call, here, *digest, *size)
+                    call.blob(self.bundle.reader(), here, *digest, *size)
                 })
                 .await;
             sent.into_iter().collect::<Result<(), _>>()?;
@@ -252,86 +242,6 @@ impl Push<'_> {
         let unreadable =
             |source| BundleError::Unreadable { path: reader.path().to_owned(), source };
         reader.manifest(&manifest.digest).map_err(unreadable)
-    }
-
-    /// Brings one blob there: from another repository of the registry where it has
-    /// it, else from the bundle, over as many tries as it may take.
-    async fn blob(
-        &self,
-        call: &Call<'_>,
-        here: &Here,
-        digest: Digest,
-        size: u64,
-    ) -> Result<(), BundleError> {
-        let Call { of, target, observer } = *call;
-        observer.event(&Event::Started { digest, of, size });
-        let mounted = match here.repository(&digest) {
-            Some(from) => call.retrying(|| target.mount_blob(&digest, &from)).await?,
-            None => false,
-        };
-        if mounted {
-            observer.event(&Event::Moved { digest, done: size });
-            observer.event(&Event::Finished { digest });
-            return Ok(());
-        }
-        let mut backoff = self.options.retry.start();
-        let mut has_login = false;
-        loop {
-            let error = match self.upload(call, digest, size).await? {
-                Ok(Upload::Done) => break,
-                Ok(Upload::LoggedIn) if !has_login => {
-                    has_login = true;
-                    continue;
-                }
-                Ok(Upload::LoggedIn) => {
-                    let registry = target.reference().registry().to_owned();
-                    FetchError::Unauthorized { registry, file: None }
-                }
-                Err(error) => error,
-            };
-            let Some(pause) = backoff.next(&error) else {
-                return Err(BundleError::fetch(of, error));
-            };
-            observer.event(&Event::Retrying { of, error: &error, pause });
-            tokio::time::sleep(pause).await;
-            observer.event(&Event::Started { digest, of, size });
-        }
-        observer.event(&Event::Finished { digest });
-        Ok(())
-    }
-
-    /// Sends a blob, once.
-    async fn upload(
-        &self,
-        call: &Call<'_>,
-        digest: Digest,
-        size: u64,
-    ) -> Result<Result<Upload, FetchError>, BundleError> {
-        let reader = self.bundle.reader();
-        let unreadable =
-            |source| BundleError::Unreadable { path: reader.path().to_owned(), source };
-        let piece = reader.open_blob(&digest).map_err(unreadable)?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let (moved, mut seen) = mpsc::unbounded_channel();
-        let reading = tokio::task::spawn_blocking(move || send(piece, digest, &sender, &moved));
-        let content = futures_util::stream::unfold(receiver, |mut receiver| async {
-            Some((receiver.recv().await?, receiver))
-        });
-        let sent = call.target.put_blob(&digest, size, content);
-        tokio::pin!(sent);
-        let sent = loop {
-            tokio::select! {
-                sent = &mut sent => break sent,
-                Some(done) = seen.recv() => {
-                    call.observer.event(&Event::Moved { digest, done });
-                }
-            }
-        };
-        match reading.await.map_err(BundleError::Task)? {
-            Ok(true) => Ok(sent),
-            Ok(false) => Err(BundleError::Damaged { of: call.of.to_owned(), digest }),
-            Err(error) => Err(BundleError::io("read", reader.path(), error)),
-        }
     }
 
     /// Does `work` on everything, several at a time, in order.
@@ -365,87 +275,6 @@ impl Shipment<'_> {
             sent: self.missing.len(),
             sent_bytes: super::total(self.missing.into_iter().map(|(_, size)| size)),
         }
-    }
-}
-
-/// Reads a blob and hashes it, on a thread that may wait. The last piece is given
-/// out when the digest holds. Whether it does; also `true` where nobody takes the
-/// bytes any more, who then says why.
-fn send(
-    mut piece: Piece,
-    digest: Digest,
-    sender: &mpsc::Sender<io::Result<Bytes>>,
-    moved: &mpsc::UnboundedSender<u64>,
-) -> io::Result<bool> {
-    let (mut hasher, mut done, mut held_back) = (Hasher::default(), 0, None);
-    loop {
-        let mut buffer = vec![0; CHUNK];
-        let read = match piece.read(&mut buffer) {
-            Ok(read) => read,
-            Err(error) => {
-                let _ = sender.blocking_send(Err(error.kind().into()));
-                return Err(error);
-            }
-        };
-        if read == 0 {
-            break;
-        }
-        buffer.truncate(read);
-        hasher.update(&buffer);
-        done += read as u64;
-        if let Some(piece) = held_back.replace(Bytes::from(buffer)) {
-            if sender.blocking_send(Ok(piece)).is_err() {
-                return Ok(true);
-            }
-            let _ = moved.send(done);
-        }
-    }
-    if hasher.finish() != digest {
-        let _ = sender.blocking_send(Err(io::ErrorKind::InvalidData.into()));
-        return Ok(false);
-    }
-    if let Some(piece) = held_back {
-        let _ = sender.blocking_send(Ok(piece));
-    }
-    Ok(true)
-}
-
-/// What a request is about.
-#[derive(Clone, Copy)]
-struct Call<'a> {
-    of: &'a str,
-    target: &'a Target,
-    observer: &'a dyn Observer,
-}
-
-impl Call<'_> {
-    /// Tries again where that may help.
-    async fn retrying<T, F: Future<Output = Result<T, FetchError>>>(
-        &self,
-        attempt: impl Fn() -> F,
-    ) -> Result<T, BundleError> {
-        let on_retry = |error: &FetchError, pause: Duration| {
-            self.observer.event(&Event::Retrying { of: self.of, error, pause });
-        };
-        let result = self.target.retry_policy().run(on_retry, attempt).await;
-        result.map_err(|error| BundleError::fetch(self.of, error))
-    }
-}
-
-/// Which repository has which blob, of those that this run has seen.
-#[derive(Debug, Default)]
-struct Here(Mutex<BTreeMap<String, BTreeSet<Digest>>>);
-
-impl Here {
-    fn note(&self, repository: &str, what: &Pushable) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let blobs = what.blobs.iter().map(|(digest, _)| *digest);
-        all.entry(repository.to_owned()).or_default().extend(blobs);
-    }
-
-    fn repository(&self, digest: &Digest) -> Option<String> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().find(|(_, blobs)| blobs.contains(digest)).map(|(name, _)| name.clone())
     }
 }
 

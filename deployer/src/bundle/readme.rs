@@ -33,7 +33,8 @@ pub(super) fn text(list: &List) -> String {
     let mirrors: Vec<_> = mirrors.map(|file| &file.name).collect();
     if !mirrors.is_empty() {
         text.push_str(
-            "4. Bring the boot images into the mirror beside the region:\n\n       \
+            "4. While that waits for boot images, bring them into the mirror beside the region\n   \
+             (conf.cache.enabled, conf.cache.upstream empty), from another terminal:\n\n       \
              ./maas-deployer bundle unpack BUNDLE out\n",
         );
         for name in mirrors {

@@ -64,3 +64,51 @@ fn places(values: &Node) -> BTreeMap<String, String> {
     };
     tags.into_iter().filter(|tag| !tag.is_empty()).map(named).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::{ReleaseInfo, render};
+    use crate::values::{self, Values};
+
+    fn rendered(set: &[&str], registry: Option<&str>) -> (Rendered, Values) {
+        let set = set.iter().chain(&["postgresql.enabled=true", "conf.cache.enabled=true"]);
+        let set = set.map(|it| (*it).to_owned()).collect();
+        let registry = registry.map(str::to_owned);
+        let wanted = values::Wanted { set, registry, ..values::Wanted::default() };
+        let values = Values::load(&wanted).unwrap();
+        (render(&values, &ReleaseInfo::install("maas", "maas")).unwrap(), values)
+    }
+
+    /// Where a bundle puts an image is where `--registry` looks for it.
+    #[test]
+    fn places_are_those_that_registry_makes() {
+        for set in [
+            &[][..],
+            &["images.registry=r.example:5000/boot"],
+            &["images.registry=r.example/boot/"],
+            &["images.tags.postgresql=docker.io/library/postgres:15"],
+            &["images.tags.postgresql=ghcr.io/x.y/postgres:15"],
+            &["images.registry=r.example", "images.tags.maas_region=other.example/a/region:1"],
+            &["images.tags.maas_syslog=syslog:3"],
+        ] {
+            for source in [None, Some("s.example:5000/x")] {
+                let (one, values) = rendered(set, source);
+                let wanted = of(&one, values.merged()).unwrap();
+                assert!(wanted.iter().all(|one| one.is_renamed), "{set:?}");
+                let ours: BTreeSet<_> =
+                    wanted.iter().map(|one| format!("d.example/m/{}", one.place)).collect();
+                let (other, _) = rendered(set, Some("d.example/m"));
+                assert_eq!(ours, images::of(&other), "{set:?} {source:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_images_of_one_name_are_refused() {
+        let (rendered, values) =
+            rendered(&["images.tags.maas_region=a.example/x:1", "images.tags.maas_rack=x:1"], None);
+        let error = of(&rendered, values.merged()).expect_err("a clash");
+        assert_eq!(error.to_string(), "a.example/x:1 and x:1 would both be x:1 under a registry");
+    }
+}

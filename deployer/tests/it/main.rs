@@ -15,6 +15,7 @@ mod kubernetes;
 mod life;
 mod messages;
 mod quiesce;
+mod real_bundle;
 mod real_cluster;
 mod real_release;
 mod region;

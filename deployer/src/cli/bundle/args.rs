@@ -46,6 +46,9 @@ pub(super) struct MakeArgs {
     /// Put another program in, beside this one
     #[arg(long, value_name = "FILE")]
     pub(super) binary: Vec<PathBuf>,
+    /// Leave this program out
+    #[arg(long)]
+    pub(super) no_program: bool,
     /// Write over a file that is there
     #[arg(long)]
     pub(super) force: bool,
@@ -127,6 +130,7 @@ impl NetworkArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "How it is done")]
 pub(super) struct ProgressArgs {
     /// auto: bars on a terminal, else lines; plain: lines; none
     #[arg(

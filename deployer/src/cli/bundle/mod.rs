@@ -122,13 +122,16 @@ fn make(args: &MakeArgs, output: &Output) -> Result<Exit, Failure> {
 
 /// This program, and the files that are named.
 fn files(args: &MakeArgs) -> Result<Vec<PlainFile>, BundleError> {
-    let own = std::env::current_exe().map_err(|source| BundleError::Io {
-        doing: "find",
-        path: PathBuf::from("this program"),
-        source,
-    })?;
-    let name = "maas-deployer".to_owned();
-    let mut files = vec![PlainFile { kind: FileKind::Program, name, path: own }];
+    let mut files = Vec::new();
+    if !args.no_program {
+        let path = std::env::current_exe().map_err(|source| BundleError::Io {
+            doing: "find",
+            path: PathBuf::from("this program"),
+            source,
+        })?;
+        let (kind, name) = (FileKind::Program, "maas-deployer".to_owned());
+        files.push(PlainFile { kind, name, path });
+    }
     for path in &args.binary {
         files.push(PlainFile::new(FileKind::Program, path)?);
     }

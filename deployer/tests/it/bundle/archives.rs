@@ -6,7 +6,9 @@ use crate::support::Job;
 /// A bundle whose images are all of files.
 fn from_files(site: &Site, args: &[&str]) -> Job {
     let file = site.path("b.tar").display().to_string();
-    let job = Job::verb(&[&["bundle", &file, "--retries", "0"], &VALUES[..], args].concat());
+    let job = Job::verb(
+        &[&["bundle", &file, "--retries", "0", "--no-program"], &VALUES[..], args].concat(),
+    );
     job.named(site.folder.path().display().to_string(), "FOLDER")
 }
 
@@ -130,10 +132,14 @@ fn boot_images_and_programs_come_along_and_out_again() {
     let first = world.dir().join("first.tar");
     let program = e2e::binary().display().to_string();
     let bundle = site.path("b.tar");
-    let more = ["--mirror-bundle", &first.display().to_string(), "--binary", &program];
-    site.make(&bundle, &more).run().expect(0);
+    let first_name = first.display().to_string();
+    let more = ["--mirror-bundle", &first_name, "--binary", &program];
+    let file = bundle.display().to_string();
+    let source = format!("{}/boot", site.from.address());
+    let own = ["bundle", &file, "--plain-http", "--registry", &source];
+    Job::verb(&[&own, &VALUES[..], &more].concat()).run().expect(0);
     let out = site.path("out");
-    let (file, folder) = (bundle.display().to_string(), out.display().to_string());
+    let folder = out.display().to_string();
     let run = Job::verb(&["bundle", "unpack", &file, &folder, "-o", "json"]).run().expect(0);
     assert_eq!(run.json()["files"].as_array().unwrap().len(), 6, "{}", run.stdout);
     let same = |one: &std::path::Path, other: &std::path::Path| {

@@ -36,7 +36,9 @@ fn a_dry_run_says_what_would_be_in_it_and_writes_nothing() {
 #[test]
 fn inspect_says_what_is_in_it_and_the_readme_what_to_do() {
     let site = Site::new();
-    let path = site.made("b.tar");
+    let path = site.path("b.tar");
+    let own = env!("CARGO_BIN_EXE_maas-deployer");
+    site.make(&path, &["--binary", own]).run().expect(0);
     let file = path.display().to_string();
     let run = Job::verb(&["bundle", "inspect", &file, "--verify", "-o", "json"]).run().expect(0);
     let listed = run.json();
@@ -57,8 +59,7 @@ fn inspect_says_what_is_in_it_and_the_readme_what_to_do() {
     assert!(readme.contains(&format!("tar -xOf BUNDLE blobs/sha256/{program}")), "{readme}");
     assert!(readme.contains("bundle push BUNDLE REGISTRY"), "{readme}");
     let program = archive.iter().find(|entry| entry.name.ends_with(&program)).unwrap();
-    let own = std::fs::read(env!("CARGO_BIN_EXE_maas-deployer")).unwrap();
-    assert!(program.bytes == own);
+    assert!(program.bytes == std::fs::read(own).unwrap());
 }
 
 #[test]
@@ -70,6 +71,7 @@ fn images_that_are_not_there_are_all_named_at_once() {
         "bundle",
         &path.display().to_string(),
         "--plain-http",
+        "--no-program",
         "--registry",
         &source,
         "--set",
@@ -109,6 +111,7 @@ fn a_download_that_is_cut_goes_on_where_it_was() {
         "bundle",
         &path.display().to_string(),
         "--plain-http",
+        "--no-program",
         "--registry",
         &source,
         "--set",
@@ -134,6 +137,7 @@ fn a_signal_leaves_nothing_behind() {
         "bundle",
         &path.display().to_string(),
         "--plain-http",
+        "--no-program",
         "--registry",
         &source,
         "--retries",

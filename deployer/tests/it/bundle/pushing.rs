@@ -32,9 +32,6 @@ fn a_registry_gets_what_install_pulls_and_nothing_twice() {
     for method in ["POST", "PUT", "PATCH"] {
         assert_eq!(site.to.count(before, method, "/v2/"), 0, "{method}");
     }
-    // Nor is a layer that another repository of the registry has.
-    let run = site.push(&path, "other", &[]).run().expect(0);
-    assert!(run.stdout.contains("sent"), "{}", run.stdout);
 }
 
 #[test]
@@ -52,7 +49,8 @@ fn skopeo_copies_images_out_of_a_bundle_and_back() {
     let again = site.path("again.tar");
     let source = format!("{}/peer", back.address());
     let file = again.display().to_string();
-    let args = [&["bundle", &file, "--plain-http", "--registry", &source], &VALUES[..]];
+    let own = ["bundle", &file, "--plain-http", "--registry", &source, "--no-program"];
+    let args = [&own, &VALUES[..]];
     Job::verb(&args.concat()).run().expect(0);
     let digests = |file: &str| {
         let run = Job::verb(&["bundle", "inspect", file, "-o", "json"]).run().expect(0);
