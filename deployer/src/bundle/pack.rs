@@ -15,15 +15,17 @@ use oci::client::{FetchError, Options, Resume};
 use oci::digest::{Digest, Hasher};
 use oci::layout::annotation::REF_NAME;
 use oci::layout::{self, Annotations, Descriptor, Index};
-use oci::reader::Piece;
+use oci::reader::{LayoutReader, Piece};
 use oci::registry::Registry;
 use oci::tar;
+use serde_json::Value;
 
 use super::find::{Blob, Image, Origin};
 use super::list::{FileKind, List, ListedChart, ListedFile, ListedImage, SCHEMA, is_file_name};
 use super::new_file::{NewFile, folder_of};
 use super::{
-    BundleError, Event, FILE_ARTIFACT, FORMAT, LIST, Observer, README, annotation, chart, readme,
+    BESIDE, BundleError, Event, FILE_ARTIFACT, FORMAT, LIST, Observer, README, annotation, chart,
+    readme,
 };
 
 /// Bytes read at a time.
@@ -52,6 +54,23 @@ impl PlainFile {
         } else {
             Err(BundleError::FileName(name))
         }
+    }
+}
+
+impl PlainFile {
+    /// What `maas-mirror export` wrote.
+    ///
+    /// # Errors
+    /// [`BundleError::NotAMirrorBundle`], or where it cannot be read.
+    pub fn mirror_bundle(path: &Path) -> Result<Self, BundleError> {
+        let index = LayoutReader::open(path, BESIDE).and_then(|reader| reader.index());
+        let index =
+            index.map_err(|source| BundleError::Unreadable { path: path.to_owned(), source })?;
+        let index: Value = serde_json::from_slice(&index).unwrap_or_default();
+        if index.pointer("/annotations/dev.maas-mirror.bundle").is_none() {
+            return Err(BundleError::NotAMirrorBundle(path.to_owned()));
+        }
+        Self::new(FileKind::MirrorBundle, path)
     }
 }
 

@@ -8,7 +8,6 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use indicatif::DecimalBytes;
-use oci::reader::LayoutReader;
 use serde_json::{Value, json};
 
 pub(super) use args::BundleArgs;
@@ -136,14 +135,7 @@ fn files(args: &MakeArgs) -> Result<Vec<PlainFile>, BundleError> {
         files.push(PlainFile::new(FileKind::Program, path)?);
     }
     for path in &args.mirror_bundle {
-        let reader = LayoutReader::open(path, &[]).and_then(|reader| reader.index());
-        let index =
-            reader.map_err(|source| BundleError::Unreadable { path: path.clone(), source })?;
-        let index: Value = serde_json::from_slice(&index).unwrap_or_default();
-        if index.pointer("/annotations/dev.maas-mirror.bundle").is_none() {
-            return Err(BundleError::NotAMirrorBundle(path.clone()));
-        }
-        files.push(PlainFile::new(FileKind::MirrorBundle, path)?);
+        files.push(PlainFile::mirror_bundle(path)?);
     }
     Ok(files)
 }
@@ -206,8 +198,11 @@ fn pushed(
     if let Some((_, first)) = failed.first() {
         let all = pushed.len() + failed.len();
         let reason = format!("{} of {all} images are not there", failed.len());
-        let line =
-            |(name, error): &(String, BundleError)| format!("{name}: {}", crate::chain(error));
+        // What failed of an image names it, mostly.
+        let line = |(name, error): &(String, BundleError)| match crate::chain(error) {
+            text if text.contains(name) => text,
+            text => format!("{name}: {text}"),
+        };
         return Err(Failure::message(doing, reason)
             .with_exit(exit)
             .with_details(failed.iter().map(line).collect())

@@ -229,10 +229,11 @@ fn a_damaged_layer_keeps_its_own_image_back_and_no_other() {
     let file = path.display().to_string();
     // What describes it holds; its content does not.
     Job::verb(&["bundle", "inspect", &file]).run().expect(0);
-    let verify = Job::verb(&["bundle", "inspect", &file, "--verify"]).named(file, "FILE");
-    verify.run().failed(4, "bundle-damaged");
-    site.push(&path, "x", &[]).run().failed(4, "bundle-push-damaged");
     let stored = name.replace("blobs/sha256/", "");
+    let verify = Job::verb(&["bundle", "inspect", &file, "--verify"]).named(file, "FILE");
+    verify.named(&stored, "HEX").run().failed(4, "bundle-damaged");
+    let push = site.push(&path, "x", &[]).named(&stored, "HEX");
+    push.run().failed(4, "bundle-push-damaged");
     assert!(!site.to.stored(&stored).exists());
     let (first, others) = site.images.split_first().unwrap();
     let (repository, _) = first.split_once(':').unwrap();

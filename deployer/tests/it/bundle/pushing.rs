@@ -69,7 +69,7 @@ fn helm_pulls_the_chart_from_the_registry() {
     let chart = format!("oci://{}/site/charts/maas", site.to.address());
     let rendered = |args: &[&str]| {
         let output = Command::new(&helm)
-            .args(["template", "maas"])
+            .args(["template", "maas", "--kube-version", "1.33.0"])
             .args(args)
             .args(VALUES)
             .current_dir(site.folder.path())
@@ -198,7 +198,7 @@ fn a_registry_with_a_ca_of_its_own() {
     let certificate = fixtures::Certificate::generate().unwrap();
     let registry = Registry::with_tls(&certificate);
     let ca = site.path("ca.pem");
-    std::fs::write(&ca, &certificate.cert_pem).unwrap();
+    std::fs::write(&ca, &certificate.ca_pem).unwrap();
     let (file, ca) = (path.display().to_string(), ca.display().to_string());
     let to = format!("{}/x", registry.address());
     let push = |more: &[&str]| Job::verb(&[&["bundle", "push", &file, &to], more].concat());
