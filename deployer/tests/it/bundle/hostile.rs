@@ -63,11 +63,12 @@ fn layer(bytes: &[u8], at: usize) -> String {
     broken.json(&manifest)["layers"][0]["digest"].as_str().unwrap().to_owned()
 }
 
-#[test]
-fn what_does_not_hold_is_refused_before_anything_is_sent() {
-    let site = Site::new();
-    let bytes = std::fs::read(site.made("good.tar")).unwrap();
-    let broken = || Broken::new(&bytes);
+/// What each is called, what the message says, and the bundle.
+type Case = (&'static str, &'static str, Vec<u8>);
+
+/// Archives that are none, and layouts that are not whole.
+fn archives(bytes: &[u8]) -> Vec<Case> {
+    let broken = || Broken::new(bytes);
     let with = |entry: TarEntry| {
         let mut broken = broken();
         broken.entries.push(entry);
@@ -78,8 +79,7 @@ fn what_does_not_hold_is_refused_before_anything_is_sent() {
         broken.entries.retain(|entry| entry.name != name);
         write_tar(&broken.entries)
     };
-    let the_layer = layer(&bytes, 0);
-    let long = "a".repeat(300);
+    let the_layer = layer(bytes, 0);
     let huge = {
         // A header that says more than the file has.
         let mut cut = write_tar(&broken().entries);
@@ -87,7 +87,7 @@ fn what_does_not_hold_is_refused_before_anything_is_sent() {
         cut.extend(tar_header(&format!("blobs/sha256/{}", "0".repeat(64)), b'0', b"77777777777\0"));
         cut
     };
-    let cases: Vec<(&str, &str, Vec<u8>)> = vec![
+    vec![
         ("cut", "it was cut short", bytes[..bytes.len() - 4096].to_vec()),
         ("cut-in-half", "it was cut short", bytes[..bytes.len() / 2].to_vec()),
         ("empty", "it was cut short", Vec::new()),
@@ -122,6 +122,14 @@ fn what_does_not_hold_is_refused_before_anything_is_sent() {
             broken.entry(&name).bytes[3] ^= 1;
             write_tar(&broken.entries)
         }),
+    ]
+}
+
+/// Descriptions that contradict themselves, or lead elsewhere.
+fn descriptions(bytes: &[u8]) -> Vec<Case> {
+    let broken = || Broken::new(bytes);
+    let long = "a".repeat(300);
+    vec![
         ("list", "its bundle.json says otherwise", {
             let mut broken = broken();
             let mut list = broken.json("bundle.json");
@@ -162,6 +170,13 @@ fn what_does_not_hold_is_refused_before_anything_is_sent() {
                 index["manifests"] = vec![first; 1001].into();
             })
         }),
+    ]
+}
+
+/// Manifests whose digests hold.
+fn manifests(bytes: &[u8]) -> Vec<Case> {
+    let broken = || Broken::new(bytes);
+    vec![
         ("layer-size", "has another length", {
             broken().manifest(0, |manifest| manifest["layers"][0]["size"] = json!(1))
         }),
@@ -191,10 +206,16 @@ fn what_does_not_hold_is_refused_before_anything_is_sent() {
                 manifest["layers"].as_array_mut().unwrap().push(first);
             })
         }),
-    ];
-    let path = site.path("broken.tar");
-    let out = site.path("out");
-    for (what, says, bytes) in cases {
+    ]
+}
+
+#[test]
+fn what_does_not_hold_is_refused_before_anything_is_sent() {
+    let site = Site::new();
+    let bytes = std::fs::read(site.made("good.tar")).unwrap();
+    let (path, out) = (site.path("broken.tar"), site.path("out"));
+    let cases = [archives(&bytes), descriptions(&bytes), manifests(&bytes)];
+    for (what, says, bytes) in cases.into_iter().flatten() {
         std::fs::write(&path, bytes).unwrap();
         let file = path.display().to_string();
         let out = out.display().to_string();

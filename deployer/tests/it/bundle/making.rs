@@ -180,7 +180,7 @@ fn an_image_by_its_digest_keeps_it() {
 
 #[test]
 fn images_of_objects_that_the_values_hold_come_along_with_a_warning() {
-    let mut site = Site::new();
+    let site = Site::new();
     let mut layout = Layout::new();
     let image = layout.image("amd64", b"extra");
     layout.name("tool:1", oci::layout::MANIFEST, &image);
@@ -201,7 +201,6 @@ fn images_of_objects_that_the_values_hold_come_along_with_a_warning() {
     assert!(run.stderr.contains("so name it there as REGISTRY/x/tool:1"), "{}", run.stderr);
     site.push(&path, "", &[]).run().expect(0);
     assert_eq!(digest(site.to.address(), "x/tool:1"), image.0);
-    site.images.clear();
 }
 
 /// Bytes that no compression makes fewer.
