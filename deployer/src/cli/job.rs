@@ -129,13 +129,17 @@ pub(super) async fn interrupted() -> Exit {
 }
 
 fn show(name: &str, report: &Report, output: &Output) {
-    output.json(&json!({
+    let mut json = json!({
         "schema": "maas-deployer/job/1",
         "job": name,
         "changed": report.is_changed(),
         "changes": report.changes,
         "notes": report.notes,
-    }));
+    });
+    if let Some(object) = json.as_object_mut().filter(|_| !report.images.is_empty()) {
+        object.insert("images".to_owned(), json!(report.images));
+    }
+    output.json(&json);
     for change in &report.changes {
         output.confirm(&format!("changed: {change}"));
     }

@@ -135,6 +135,18 @@ impl Context {
         Ok(Look::NotYet(reasons.join("; ")))
     }
 
+    /// A client like `maas`, made anew; none where MAAS's API does not answer now.
+    /// Its authority, or the port that it is at, may have changed since.
+    pub(super) async fn reconnected(&self, maas: &Client) -> Option<Client> {
+        let (tls, region) = (self.settings.tls(), self.settings.region().ok()?);
+        let urls = candidates(&region.url, &tls).ok()?;
+        let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        match self.look_for_api(&urls).await {
+            Ok(Look::Ready(client)) => Some(client.in_place_of(maas)),
+            _ => None,
+        }
+    }
+
     /// The command that shows the log of the newest Job of a kind.
     pub(super) fn job_logs(&self, job: &str) -> String {
         let (namespace, release) = self.release().unwrap_or(("NAMESPACE", "RELEASE"));
@@ -175,7 +187,8 @@ impl Context {
         let key = maas.authenticate(&admin).await.map_err(|error| match error.problem {
             Problem::Forbidden => JobError::failed(
                 format!("MAAS does not accept the password of {} in the admin Secret", admin.username),
-                "put the user's present password into the admin Secret, or set it in MAAS to the Secret's",
+                "put the user's present password into the admin Secret, or set it in MAAS to the Secret's; \
+                 a user that is deactivated cannot log in either",
             ),
             _ => error.into(),
         })?;

@@ -9,7 +9,9 @@
 )]
 
 mod bundle;
+mod calls;
 mod database;
+mod drift;
 mod images;
 mod kubernetes;
 mod life;
