@@ -18,6 +18,8 @@ use crate::values::ValuesError;
 pub(super) enum Exit {
     Done = 0,
     Error = 1,
+    Partial = 3,
+    Unverified = 4,
     Refused = 5,
     Locked = 6,
     Usage = 64,
@@ -86,6 +88,17 @@ impl Failure {
     /// An argument that cannot be followed.
     pub(super) fn usage(doing: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, ..Self::message(doing, reason) }
+    }
+
+    pub(super) fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// Lines that say more.
+    pub(super) fn with_details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
     }
 
     /// What to do next.

@@ -8,6 +8,7 @@
     reason = "a helper that cannot do its work fails the test that asked for it"
 )]
 
+mod bundle;
 mod calls;
 mod database;
 mod drift;
@@ -18,6 +19,7 @@ mod maas_settings;
 mod messages;
 mod migrations;
 mod quiesce;
+mod real_bundle;
 mod real_cluster;
 mod real_release;
 mod region;
