@@ -8,6 +8,7 @@
     reason = "a helper that cannot do its work fails the test that asked for it"
 )]
 
+mod bundle;
 mod calls;
 mod checks;
 mod database;
@@ -15,9 +16,11 @@ mod drift;
 mod images;
 mod kubernetes;
 mod life;
+mod maas_settings;
 mod messages;
 mod migrations;
 mod quiesce;
+mod real_bundle;
 mod real_check;
 mod real_cluster;
 mod real_release;

@@ -12,7 +12,9 @@ use std::future::Future;
 
 use serde_json::{Value, json};
 
-pub(super) use args::{HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs};
+pub(super) use args::{
+    HistoryArgs, InstallArgs, ProgressMode, RollbackArgs, UninstallArgs, UpgradeArgs,
+};
 pub(super) use check::{CheckArgs, check};
 pub(super) use hints::{details, exit, hint};
 
