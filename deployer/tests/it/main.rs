@@ -9,12 +9,14 @@
 )]
 
 mod database;
+mod guide;
 mod images;
 mod kubernetes;
 mod life;
 mod messages;
 mod quiesce;
 mod real_cluster;
+mod real_guide;
 mod real_release;
 mod region;
 mod releases;
