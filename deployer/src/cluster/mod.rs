@@ -19,7 +19,7 @@ pub use error::{ClusterError, FieldProblem};
 pub use image::Image;
 pub use objects::{Applying, FIELD_MANAGER, Kind, Place, prefix};
 pub use secrets::{Made, SecretData};
-pub use workloads::{JobState, Pod, Scale};
+pub use workloads::{JobState, ListedJob, Pod, Scale};
 
 /// Pauses between attempts.
 const PAUSES: [Duration; 4] = [

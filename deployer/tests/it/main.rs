@@ -14,6 +14,7 @@ mod images;
 mod kubernetes;
 mod life;
 mod messages;
+mod migrations;
 mod quiesce;
 mod real_cluster;
 mod real_guide;

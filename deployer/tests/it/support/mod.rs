@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) use api_server::ApiServer;
 pub(crate) use http::{Answer, HttpServer};
 pub(crate) use maas::Maas;
-pub(crate) use run::Job;
+pub(crate) use run::{Job, Running};
 pub(crate) use world::World;
 
 /// The longest that anything is waited for. Never slept through: a test that passes does not take

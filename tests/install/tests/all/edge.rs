@@ -312,17 +312,19 @@ fn settled(edge: &Edge) -> Vec<String> {
     ]
 }
 
-/// [`settled`], and MAAS of a version.
-fn of(edge: &Edge, by: Tool, verb: &str, version: &str) -> Output {
+/// [`settled`], `more`, and MAAS of a version.
+fn of(edge: &Edge, by: Tool, verb: &str, more: &[&str], version: &str) -> Output {
     let settings = [settled(edge), of_version(&edge.release, version)].concat();
-    edge.apply(by, verb, &settings.iter().map(String::as_str).collect::<Vec<_>>())
+    let settings: Vec<&str> =
+        settings.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    edge.apply(by, verb, &settings)
 }
 
 const IMAGES: [&str; 3] = ["ubuntu/jammy", "ubuntu/noble", "ubuntu/xenial"];
 
 /// An image that is there: the next upgrade is all that is needed.
 pub(crate) fn baked(edge: &Edge) {
-    of(edge, Tool::Deployer, "upgrade", "3.6.4").expect("maas-deployer upgrade");
+    of(edge, Tool::Deployer, "upgrade", &[], "3.6.4").expect("maas-deployer upgrade");
     edge.ready();
     edge.assert_images(&IMAGES);
 }
@@ -330,7 +332,7 @@ pub(crate) fn baked(edge: &Edge) {
 /// Two regions, one schema.
 pub(crate) fn newer(edge: &Edge) {
     let before = edge.ready();
-    of(edge, Tool::Helm, "upgrade", "3.7.3").expect("helm upgrade");
+    of(edge, Tool::Helm, "upgrade", &[], "3.7.3").expect("helm upgrade");
     let after = edge.ready();
     assert!(after[0] != before[0] && after[1] != before[1], "{before:?} {after:?}");
     migrated_once(|statement| edge.database.sql("maasdb", statement));
@@ -350,7 +352,8 @@ pub(crate) fn rollbacks(edge: &Edge) {
     assert!(log.contains("the database was used by MAAS 3.7.3"), "{log}");
     // Helm leaves that pending. It is told, and given up where that is wanted.
     assert_eq!(release.revision().1, "pending-rollback");
-    let told = of(edge, Tool::Deployer, "upgrade", "3.7.3").expect_exit(5, "a pending release");
+    let told =
+        of(edge, Tool::Deployer, "upgrade", &[], "3.7.3").expect_exit(5, "a pending release");
     assert!(told.contains("is pending-rollback since") && told.contains("--recover"), "{told}");
     assert_eq!(edge.ready(), before);
     let settings = [settled(edge), of_version(release, "3.7.3")].concat();
@@ -370,9 +373,23 @@ pub(crate) fn again(edge: &Edge) {
     let release = &edge.release;
     let key = edge.kube().secret(&release.object("api-key"), "token");
     uninstalled(edge, Tool::Helm);
-    of(edge, Tool::Deployer, "install", "3.7.3").expect("maas-deployer install");
+    of(edge, Tool::Deployer, "install", &[], "3.7.3").expect("maas-deployer install");
     edge.ready();
     assert_eq!(edge.kube().secret(&release.object("api-key"), "token"), key);
+    edge.assert_images(&IMAGES);
+}
+
+/// MAAS would wait for the region that is no more, and import nothing.
+pub(crate) fn one_region_less(edge: &Edge) {
+    let [first, _] = edge.regions();
+    let before = edge.kube().ready(&first, None);
+    let less = of(edge, Tool::Helm, "upgrade", &["pod.replicas.region=1"], "3.7.3");
+    less.expect("helm upgrade");
+    assert_eq!(edge.kube().ready(&first, None), before, "nothing else changed");
+    let regions = maas(&edge.release).get("regioncontrollers/").expect("regions");
+    let names: Vec<_> =
+        regions.as_array().expect("regions").iter().map(|one| one["hostname"].clone()).collect();
+    assert_eq!(names, [json!(first)]);
     edge.assert_images(&IMAGES);
 }
 

@@ -56,6 +56,7 @@ const LIFE: Steps<Release> = &[
     ("a_rollback_to_an_older_maas_is_refused", upgrades::rollback),
     ("uninstall_and_install_again", restarts::again),
     ("helm_goes_on_with_what_the_deployer_left", restarts::helm_goes_on),
+    ("an_upgrade_by_helm_after_one_that_failed", upgrades::failed),
     ("an_upgrade_to_tls_by_helm", restarts::tls),
     ("a_rollback_to_plain_http_by_the_deployer", restarts::tls_off),
     ("uninstall_by_the_deployer_and_install_by_helm", restarts::again_by_helm),
@@ -74,6 +75,7 @@ const EDGE: Steps<Edge> = &[
     ("edge_newer_maas_by_helm", edge::newer),
     ("edge_rollbacks_by_both", edge::rollbacks),
     ("edge_uninstall_by_helm_and_install_by_the_deployer", edge::again),
+    ("edge_one_region_less", edge::one_region_less),
     ("edge_uninstall", edge::uninstall),
 ];
 

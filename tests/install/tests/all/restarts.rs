@@ -73,7 +73,7 @@ pub(crate) fn node(release: &Release) {
 }
 
 /// The images of the version that the release was upgraded to, as arguments of either tool.
-fn newer(release: &Release) -> [String; 4] {
+pub(crate) fn newer(release: &Release) -> [String; 4] {
     let tag =
         |key: &str, name: &str| format!("images.tags.{key}={}", release.site.image(name, "3.7.3"));
     let set = || "--set".to_owned();

@@ -71,6 +71,28 @@ pub(crate) fn setting(release: &Release) {
     assert!(servers.contains("192.0.2.1") && servers.contains("192.0.2.2"), "{servers}");
 }
 
+/// What it left under way would undo what the next one sets: a Job that only a revision has which
+/// failed is in no manifest that Helm looks at.
+pub(crate) fn failed(release: &Release) {
+    let version = crate::restarts::newer(release);
+    let version: Vec<&str> = version.iter().map(String::as_str).collect();
+    let nowhere = "conf.maas.images.boot_source=http://127.0.0.1:9/images/";
+    let args = ["--wait", "--wait-for-jobs", "--timeout", "30s", "--set", nowhere, "--set", NTP];
+    let failed = release.start(Tool::Helm, "upgrade", &[&version, &args[..]].concat());
+    assert!(!failed.success, "{}", failed.stdout);
+    let selector = release.selector(Some("configure"));
+    let wrong = release.kube.uids("jobs", &selector);
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    let args = [&version, &["--set", NTP][..]].concat();
+    release.apply(Tool::Helm, "upgrade", &args).expect("helm upgrade");
+    let right = release.kube.uids("jobs", &selector);
+    assert_eq!(right.len(), 1, "{right:?}");
+    assert!(right.keys().all(|name| !wrong.contains_key(name)), "{wrong:?} goes on");
+    let _ = release.kube.complete(&release.object("configure"));
+    let sources = maas(release).get("boot-sources/").expect("boot sources").to_string();
+    assert!(!sources.contains("127.0.0.1:9"), "{sources}");
+}
+
 pub(crate) fn image(release: &Release) {
     let image = release.site.image("maas-rack-controller", "3.6.4-again");
     let tag = format!("images.tags.maas_rack={image}");
