@@ -14,7 +14,8 @@ struct Reader {
 impl Reader {
     /// The revisions that are there.
     fn revisions(&self) -> Vec<Value> {
-        let history = self.site.ours("history", &["-o", "json"]).run();
+        let space = &self.site.namespace.name;
+        let history = self.site.world.verb(&["history", "-n", space, "-o", "json"]).run();
         if history.code != 0 {
             return Vec::new();
         }

@@ -17,7 +17,7 @@ fn variable(name: &str) -> String {
 
 /// One release on the cluster.
 pub(crate) struct Site {
-    world: World,
+    pub(crate) world: World,
     pub(crate) namespace: Namespace,
 }
 
