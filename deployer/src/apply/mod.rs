@@ -2,6 +2,7 @@
 //!
 //! | part | is |
 //! |---|---|
+//! | `complete` | whether each object says what it is and how it is called |
 //! | `documents` | the objects in a manifest's text |
 //! | `phase` | the groups that an installation is shown in |
 //! | `target` | an object that is to be there: where, with which marks of its release |
@@ -13,15 +14,22 @@
 //! | `streams` | watches, as one stream of what they see |
 //! | `watch` | waits for workloads by watching them |
 //! | `ended` | waits for one object: until it is gone, or a hook has ended |
+//! | `late` | what is known of a workload that was not ready in time |
 //! | `verb` | what is done with a release, in Helm's words |
+//! | `before` | what is known of a release before anything is done |
 //! | `operation` | install, upgrade, rollback: record, hooks, objects, wait |
+//! | `belongings` | what a release made beside its objects, by its record |
 //! | `uninstall` | the way back |
 //! | `progress` | what is told while it goes on |
 
+mod before;
+mod belongings;
+mod complete;
 mod documents;
 mod ended;
 mod error;
 mod hooks;
+mod late;
 mod operation;
 mod ownership;
 mod phase;
@@ -35,6 +43,7 @@ mod uninstall;
 mod verb;
 mod watch;
 
+pub use before::Current;
 pub use documents::{ManifestError, documents};
 pub use error::{ApplyError, Conflict};
 pub use operation::{Done, Operation, Options};

@@ -119,6 +119,7 @@ fn maas(error: &MaasError) -> &'static str {
 
 fn cluster(error: &ClusterError) -> &'static str {
     match error {
+        ClusterError::Name { .. } => "correct the name in the settings",
         ClusterError::Config(_) => "run it in a pod with a service account, or set KUBECONFIG",
         ClusterError::Api { code: 401 | 403, .. } => {
             "the pod's service account lacks the right: check its Role and RoleBinding"

@@ -5,7 +5,9 @@
 
 mod error;
 mod image;
+mod mask;
 mod objects;
+mod place;
 mod secrets;
 mod workloads;
 
@@ -13,11 +15,15 @@ use std::time::Duration;
 
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
+use tokio::time::Instant;
 use tracing::warn;
+
+use mask::Mask;
 
 pub use error::{ClusterError, FieldProblem};
 pub use image::Image;
-pub use objects::{Applying, FIELD_MANAGER, Kind, Place, prefix};
+pub use objects::{Applying, FIELD_MANAGER, Kind, prefix};
+pub use place::{Collection, Place};
 pub use secrets::{Made, SecretData};
 pub use workloads::{JobState, ListedJob, Pod, Scale};
 
@@ -48,6 +54,8 @@ pub struct Cluster {
     namespace: String,
     /// How long it is asked again where there is no answer.
     persistence: Duration,
+    /// When it is not asked again any more.
+    end: Option<Instant>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -94,7 +102,7 @@ impl Cluster {
         let namespace = config.default_namespace.clone();
         let client =
             Client::try_from(config).map_err(|error| ClusterError::Config(crate::chain(&error)))?;
-        Ok(Self { client, namespace, persistence: Duration::ZERO })
+        Ok(Self { client, namespace, persistence: Duration::ZERO, end: None })
     }
 
     /// The namespace that the pod is in, or the kubeconfig's context names; else
@@ -108,7 +116,7 @@ impl Cluster {
     #[must_use]
     pub fn with_client(client: Client) -> Self {
         let namespace = client.default_namespace().to_owned();
-        Self { client, namespace, persistence: Duration::ZERO }
+        Self { client, namespace, persistence: Duration::ZERO, end: None }
     }
 
     /// As this one, but asks for minutes before it gives up: a verb of many calls
@@ -116,6 +124,24 @@ impl Cluster {
     #[must_use]
     pub fn persistent(self) -> Self {
         Self { persistence: PERSISTENCE, ..self }
+    }
+
+    /// As this one, but asks again for no longer than until `end`.
+    #[must_use]
+    pub fn until(self, end: Instant) -> Self {
+        Self { end: Some(end), ..self }
+    }
+
+    /// How a call that begins now goes on asking. When the time is over there still is a
+    /// record to be closed: it is tried, and not for long.
+    fn patience(&self) -> Patience {
+        match self.end.map(|end| end.saturating_duration_since(Instant::now())) {
+            Some(Duration::ZERO) => Patience { pauses: 2, persistence: Duration::ZERO },
+            Some(left) => {
+                Patience { persistence: left.min(self.persistence), ..Patience::default() }
+            }
+            None => Patience { persistence: self.persistence, ..Patience::default() },
+        }
     }
 
     /// Whether there is an API server that knows this account.
@@ -142,23 +168,40 @@ async fn patiently<T>(
     doing: &str,
     ask: impl AsyncFnMut() -> Result<T, kube::Error>,
 ) -> Result<T, ClusterError> {
-    persistently(doing, Duration::ZERO, ask).await
+    persistently(doing, Patience::default(), &Mask::default(), ask).await
 }
 
-/// As [`patiently`], and after that until `persistence` is over.
+/// How often, and for how long, something is asked again.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// How many of [`PAUSES`].
+    pauses: usize,
+    /// And then until this is over.
+    persistence: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { pauses: PAUSES.len(), persistence: Duration::ZERO }
+    }
+}
+
+/// Asks until it is answered, or `patience` is at its end. What `mask` hides is told
+/// nowhere.
 async fn persistently<T>(
     doing: &str,
-    persistence: Duration,
+    patience: Patience,
+    mask: &Mask,
     mut ask: impl AsyncFnMut() -> Result<T, kube::Error>,
 ) -> Result<T, ClusterError> {
-    let end = tokio::time::Instant::now() + persistence;
-    let mut pauses = PAUSES.iter();
+    let end = Instant::now() + patience.persistence;
+    let mut pauses = PAUSES.iter().take(patience.pauses);
     loop {
         let error = match ask().await {
             Ok(answer) => return Ok(answer),
-            Err(error) => ClusterError::new(doing, &error),
+            Err(error) => ClusterError::masked(doing, &error, mask),
         };
-        let is_early = tokio::time::Instant::now() < end;
+        let is_early = Instant::now() < end;
         let pause = pauses.next().or_else(|| PAUSES.get(2).filter(|_| is_early));
         match pause {
             Some(pause) if error.passes() => {

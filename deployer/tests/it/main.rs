@@ -20,6 +20,8 @@ mod real_cluster;
 mod real_guide;
 mod real_release;
 mod region;
+mod release_faults;
+mod release_rules;
 mod releases;
 mod rendering;
 mod support;

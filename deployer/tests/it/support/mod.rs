@@ -8,7 +8,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use api_server::ApiServer;
+pub(crate) use api_server::{ApiServer, Fault};
 pub(crate) use http::{Answer, HttpServer};
 pub(crate) use maas::Maas;
 pub(crate) use run::{Job, Running};
