@@ -17,11 +17,14 @@
 //! | [`chart`] | the chart, as it is held in the program |
 //! | [`images`] | the images of a release, and lists of them |
 //! | [`values`] | files and options over the chart's own values, checked |
+//! | [`strike`] | strikes secrets out of texts |
 //! | [`render`] | the chart rendered, as Helm renders it |
 //! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods; objects of any kind |
 //! | [`release`] | releases as Helm records them |
 //! | [`apply`] | has a cluster hold what was rendered, and waits for it |
 //! | [`jobs`] | a file a job |
+//! | [`status`] | how a release stands: one look at everything that tells |
+//! | [`support`] | all that somebody needs who is to help, and no secret |
 //! | [`cli`] | verbs, output, exit codes |
 
 pub mod apply;
@@ -39,6 +42,9 @@ pub mod release;
 pub mod render;
 pub mod secret;
 pub mod settings;
+pub mod status;
+pub mod strike;
+pub mod support;
 pub mod tree;
 pub mod values;
 pub mod version;

@@ -50,9 +50,9 @@ pub struct Done {
 
 /// One operation on a release.
 pub struct Operation<'a> {
-    cluster: &'a Cluster,
-    store: Store,
-    owner: Owner,
+    pub(super) cluster: &'a Cluster,
+    pub(super) store: Store,
+    pub(super) owner: Owner,
     options: Options,
     progress: &'a dyn Progress,
     end: Instant,
@@ -242,7 +242,11 @@ impl<'a> Operation<'a> {
 
     /// The objects of the revision that is deployed, and of those after it, which
     /// failed and may have made some of theirs.
-    async fn held(&self, keys: &[Key], last: Option<&Stored>) -> Result<Vec<Document>, ApplyError> {
+    pub(super) async fn held(
+        &self,
+        keys: &[Key],
+        last: Option<&Stored>,
+    ) -> Result<Vec<Document>, ApplyError> {
         let deployed = keys.iter().rev().find(|key| key.status == Status::Deployed);
         let from = deployed.map_or(0, |key| key.revision);
         let mut held: Vec<Document> = Vec::new();

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::release::{HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs};
+use super::release::{
+    DiffArgs, HistoryArgs, InstallArgs, RollbackArgs, StatusArgs, SupportArgs, UninstallArgs,
+    UpgradeArgs,
+};
 use super::release_args::{ReleaseArgs, ValuesArgs};
 use crate::jobs::wait_for::Target;
 
@@ -15,7 +18,7 @@ use crate::jobs::wait_for::Target;
     name = "maas-deployer",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 error, 5 refused before starting, 6 locked, 64 usage, 130 and 143 \
+    after_help = "Exit codes: 0 done, 1 error, 2 changes found (diff --detailed-exitcode), 5 refused before starting, 6 locked, 64 usage, 130 and 143 \
         interrupted."
 )]
 pub(super) struct Cli {
@@ -67,6 +70,8 @@ pub(super) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Say what an install or upgrade would change, against what is on the cluster
+    Diff(DiffArgs),
     /// Install a release, and wait until it works
     Install(InstallArgs),
     /// Upgrade a release, and wait until it works; where nothing changed, nothing is written
@@ -77,6 +82,10 @@ pub(super) enum Verb {
     Uninstall(UninstallArgs),
     /// List the revisions of a release
     History(HistoryArgs),
+    /// Say how a release stands: phases, pods, mirror, MAAS, certificates
+    Status(StatusArgs),
+    /// Gather what somebody needs who is to help in one archive, and no secret
+    SupportBundle(SupportArgs),
     /// Print the manifests that an installation applies
     Template(TemplateArgs),
     /// Print the values, the chart's own and those given

@@ -6,6 +6,7 @@
 mod error;
 mod image;
 mod objects;
+mod reach;
 mod secrets;
 mod workloads;
 
@@ -18,6 +19,7 @@ use tracing::warn;
 pub use error::{ClusterError, FieldProblem};
 pub use image::Image;
 pub use objects::{Applying, FIELD_MANAGER, Kind, Place, prefix};
+pub use reach::Forward;
 pub use secrets::{Made, SecretData};
 pub use workloads::{JobState, Pod, Scale};
 
@@ -48,6 +50,8 @@ pub struct Cluster {
     namespace: String,
     /// How long it is asked again where there is no answer.
     persistence: Duration,
+    /// How it is asked again before that.
+    pauses: &'static [Duration],
 }
 
 impl std::fmt::Debug for Cluster {
@@ -94,7 +98,7 @@ impl Cluster {
         let namespace = config.default_namespace.clone();
         let client =
             Client::try_from(config).map_err(|error| ClusterError::Config(crate::chain(&error)))?;
-        Ok(Self { client, namespace, persistence: Duration::ZERO })
+        Ok(Self { client, namespace, persistence: Duration::ZERO, pauses: &PAUSES })
     }
 
     /// The namespace that the pod is in, or the kubeconfig's context names; else
@@ -108,7 +112,7 @@ impl Cluster {
     #[must_use]
     pub fn with_client(client: Client) -> Self {
         let namespace = client.default_namespace().to_owned();
-        Self { client, namespace, persistence: Duration::ZERO }
+        Self { client, namespace, persistence: Duration::ZERO, pauses: &PAUSES }
     }
 
     /// As this one, but asks for minutes before it gives up: a verb of many calls
@@ -116,6 +120,12 @@ impl Cluster {
     #[must_use]
     pub fn persistent(self) -> Self {
         Self { persistence: PERSISTENCE, ..self }
+    }
+
+    /// As this one, but asks once: for those who look again, or go on without.
+    #[must_use]
+    pub fn impatient(self) -> Self {
+        Self { persistence: Duration::ZERO, pauses: &[], ..self }
     }
 
     /// Whether there is an API server that knows this account.
@@ -131,6 +141,16 @@ impl Cluster {
         }
     }
 
+    /// The version of Kubernetes.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn version(&self) -> Result<String, ClusterError> {
+        let found = self.client.apiserver_version().await;
+        let version = found.map_err(|error| ClusterError::new("ask for the version", &error))?;
+        Ok(version.git_version)
+    }
+
     /// The client, for what is watched.
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
@@ -142,24 +162,25 @@ async fn patiently<T>(
     doing: &str,
     ask: impl AsyncFnMut() -> Result<T, kube::Error>,
 ) -> Result<T, ClusterError> {
-    persistently(doing, Duration::ZERO, ask).await
+    persistently(doing, Duration::ZERO, &PAUSES, ask).await
 }
 
 /// As [`patiently`], and after that until `persistence` is over.
 async fn persistently<T>(
     doing: &str,
     persistence: Duration,
+    pauses: &[Duration],
     mut ask: impl AsyncFnMut() -> Result<T, kube::Error>,
 ) -> Result<T, ClusterError> {
     let end = tokio::time::Instant::now() + persistence;
-    let mut pauses = PAUSES.iter();
+    let (mut left, last) = (pauses.iter(), pauses.get(2));
     loop {
         let error = match ask().await {
             Ok(answer) => return Ok(answer),
             Err(error) => ClusterError::new(doing, &error),
         };
         let is_early = tokio::time::Instant::now() < end;
-        let pause = pauses.next().or_else(|| PAUSES.get(2).filter(|_| is_early));
+        let pause = left.next().or_else(|| last.filter(|_| is_early));
         match pause {
             Some(pause) if error.passes() => {
                 let reason = crate::chain(&error);

@@ -187,6 +187,16 @@ impl Cluster {
         self.ask(&doing, "PATCH", &path, Some(object), APPLY).await
     }
 
+    /// What would become of an object that is written as a whole.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn try_replace(&self, place: &Place, object: &Value) -> Result<Value, ClusterError> {
+        let path = format!("{}?fieldManager={FIELD_MANAGER}&dryRun=All", place.path);
+        let doing = format!("try what would become of the {}", place.shown);
+        self.ask(&doing, "PUT", &path, Some(object), JSON).await
+    }
+
     /// Sets what `patch` names.
     ///
     /// # Errors
@@ -251,7 +261,7 @@ impl Cluster {
         body: Option<&Value>,
         form: Form,
     ) -> Result<Value, ClusterError> {
-        persistently(doing, self.persistence, async || {
+        persistently(doing, self.persistence, self.pauses, async || {
             let request = request(method, path, body, form)
                 .map_err(|error| kube::Error::Service(Box::new(error)))?;
             match timeout(PATIENCE, self.client.request::<Value>(request)).await {
@@ -265,18 +275,18 @@ impl Cluster {
 
 /// What a request sends, and asks for.
 #[derive(Clone, Copy)]
-struct Form {
+pub(super) struct Form {
     content: &'static str,
     accept: &'static str,
 }
 
-const JSON: Form = Form { content: "application/json", accept: "application/json" };
+pub(super) const JSON: Form = Form { content: "application/json", accept: "application/json" };
 const APPLY: Form = Form { content: "application/apply-patch+yaml", ..JSON };
 const MERGE: Form = Form { content: "application/merge-patch+json", ..JSON };
 const METADATA: Form =
     Form { accept: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", ..JSON };
 
-fn request(
+pub(super) fn request(
     method: &str,
     path: &str,
     body: Option<&Value>,

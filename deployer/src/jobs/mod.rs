@@ -27,7 +27,7 @@ mod error;
 mod files;
 mod region_image;
 mod report;
-mod resources;
+pub(crate) mod resources;
 mod schema;
 mod stale_regions;
 mod tls_record;

@@ -7,30 +7,30 @@ use crate::settings::Images;
 
 /// A release for an architecture, and the images of it that MAAS has.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// `ubuntu/noble amd64`.
-    pub(super) name: String,
-    pub(super) images: Vec<Image>,
+    pub(crate) name: String,
+    pub(crate) images: Vec<Image>,
 }
 
 /// An image: one of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Image {
+pub(crate) struct Image {
     /// `ubuntu/noble amd64/ga-24.04`.
-    pub(super) name: String,
-    pub(super) held: u64,
-    pub(super) size: u64,
+    pub(crate) name: String,
+    pub(crate) held: u64,
+    pub(crate) size: u64,
     /// Whether every version is there, and there is one.
-    pub(super) is_complete: bool,
+    pub(crate) is_complete: bool,
 }
 
 impl Wanted {
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         !self.images.is_empty() && self.images.iter().all(|image| image.is_complete)
     }
 
     /// What is not there, in words.
-    pub(super) fn lacks(&self) -> Vec<String> {
+    pub(crate) fn lacks(&self) -> Vec<String> {
         if self.images.is_empty() {
             return vec![format!("{}: MAAS has not begun it", self.name)];
         }
@@ -54,7 +54,7 @@ impl Image {
     }
 
     /// How much of it is there, in percent; below 100 until it is complete.
-    pub(super) fn percent(&self) -> u64 {
+    pub(crate) fn percent(&self) -> u64 {
         if self.is_complete {
             return 100;
         }
@@ -62,13 +62,13 @@ impl Image {
         u64::try_from(percent).unwrap_or(99).min(99)
     }
 
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         format!("{}: {} of {} bytes, {} %", self.name, self.held, self.size, self.percent())
     }
 }
 
 /// How far each wanted release is, for each architecture.
-pub(super) async fn look(maas: &Client, images: &Images) -> Result<Vec<Wanted>, MaasError> {
+pub(crate) async fn look(maas: &Client, images: &Images) -> Result<Vec<Wanted>, MaasError> {
     let listed = maas.boot_resources().await?;
     let mut found: BTreeMap<u64, Image> = BTreeMap::new();
     let mut all = Vec::new();

@@ -8,6 +8,7 @@
     reason = "a helper that cannot do its work fails the test that asked for it"
 )]
 
+mod bundles;
 mod database;
 mod images;
 mod kubernetes;
@@ -16,8 +17,10 @@ mod messages;
 mod quiesce;
 mod real_cluster;
 mod real_release;
+mod real_see;
 mod region;
 mod releases;
 mod rendering;
+mod see;
 mod support;
 mod tls;

@@ -15,14 +15,14 @@ fn variable(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set; scripts/cluster-tests sets it"))
 }
 
-struct Site {
-    world: World,
-    namespace: Namespace,
+pub(crate) struct Site {
+    pub(crate) world: World,
+    pub(crate) namespace: Namespace,
 }
 
 impl Site {
     /// In a namespace of its own; `None` where there is no cluster.
-    fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let mut world = World::new();
         let namespace = Namespace::new(&mut world, name)?;
         let site = Self { world, namespace };
@@ -31,7 +31,7 @@ impl Site {
     }
 
     /// Writes a file of values: the small part, with `more` over it.
-    fn values(&self, name: &str, more: &Value) {
+    pub(crate) fn values(&self, name: &str, more: &Value) {
         let registry = variable("CLUSTER_REGISTRY");
         let image = |name: &str| format!("{registry}/{name}");
         let off = [
@@ -63,7 +63,7 @@ impl Site {
         std::fs::write(self.file(name), values.to_string()).expect("values");
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.world.path(name)
     }
 
@@ -74,7 +74,7 @@ impl Site {
     }
 
     /// A verb that takes values.
-    fn with_values(&self, verb: &str, values: &str, more: &[&str]) -> Job {
+    pub(crate) fn with_values(&self, verb: &str, values: &str, more: &[&str]) -> Job {
         let file = self.file(values).display().to_string();
         self.ours(verb, &[&["-f", &file, "--timeout", "5m"], more].concat())
     }
@@ -94,7 +94,7 @@ impl Site {
     }
 
     #[track_caller]
-    fn helm_with_values(&self, verb: &str, values: &str) {
+    pub(crate) fn helm_with_values(&self, verb: &str, values: &str) {
         let file = self.file(values).display().to_string();
         let chart = variable("CHART");
         let wait = ["--wait", "--wait-for-jobs", "--timeout", "5m"];
@@ -115,7 +115,7 @@ impl Site {
     }
 
     /// What the administrator wrote in the namespace, dry runs aside.
-    fn writes(&self) -> Vec<String> {
+    pub(crate) fn writes(&self) -> Vec<String> {
         let log = std::fs::read_to_string(variable("CLUSTER_AUDIT_LOG")).expect("audit log");
         let below = format!("/namespaces/{}/", self.namespace.name);
         let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -140,7 +140,7 @@ fn deployed(revision: u64) -> (u64, String) {
 }
 
 /// An object of the values, with these data.
-fn extra(data: &Value) -> Value {
+pub(crate) fn extra(data: &Value) -> Value {
     json!({"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "data": data}]})
 }
 
