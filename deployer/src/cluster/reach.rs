@@ -4,6 +4,9 @@ use futures_util::AsyncRead;
 use k8s_openapi::api::core::v1::Pod as KubePod;
 use kube::Api;
 use kube::api::{AttachParams, LogParams};
+use kube::client::Body;
+use kube::core::Status;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, copy_bidirectional};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -27,11 +30,10 @@ impl Drop for Forward {
 }
 
 impl Cluster {
-    /// What a port of a pod answers to a GET, asked once. A refusal of the pod's own has its
-    /// body as its message.
+    /// What a port of a pod answers to a GET, whatever its status; asked once.
     ///
     /// # Errors
-    /// [`ClusterError`].
+    /// [`ClusterError`], where it is Kubernetes that answers.
     pub async fn pod_get(
         &self,
         namespace: &str,
@@ -40,8 +42,18 @@ impl Cluster {
         path: &str,
     ) -> Result<String, ClusterError> {
         let url = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/{path}");
-        let asked = self.client().request_text(request("GET", &url, None, JSON)?).await;
-        asked.map_err(|error| ClusterError::new(&format!("ask the pod {pod} for {path}"), &error))
+        let failed = |error| ClusterError::new(&format!("ask the pod {pod} for {path}"), &error);
+        let request = request("GET", &url, None, JSON)?.map(Body::from);
+        let answer = self.client().send(request).await.map_err(failed)?;
+        let bytes = answer.into_body().collect_bytes().await.map_err(failed)?;
+        // What a pod answers may look like a `Status` too, whose every field is optional.
+        match serde_json::from_slice::<Value>(&bytes) {
+            Ok(answer) if answer.get("kind").is_some_and(|kind| kind == "Status") => {
+                let status: Status = serde_json::from_value(answer).unwrap_or_default();
+                Err(failed(kube::Error::Api(status.boxed())))
+            }
+            _ => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        }
     }
 
     /// A container's log, as it comes.

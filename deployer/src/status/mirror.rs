@@ -5,13 +5,15 @@ use serde_json::Value;
 
 use super::pods::Found;
 use super::{Known, why, within};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::Cluster;
 
 /// The container, and its program.
 const CONTAINER: &str = "mirror";
 const COMMAND: [&str; 4] = ["/usr/bin/maas-mirror", "status", "-o", "json"];
 /// How much of what it prints is read.
 const LIMIT: u64 = 4 * 1024 * 1024;
+
+const NO_MIRROR: &str = "what answers there is no mirror";
 
 /// A mirror.
 #[derive(Clone, Debug)]
@@ -59,16 +61,10 @@ fn port(found: &Found) -> Option<u16> {
 
 async fn one(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> MirrorState {
     let ready = async {
-        match cluster.pod_get(namespace, pod, port, "readyz").await {
-            Ok(text) => read(&text),
-            // Not ready is an answer too; a refusal of Kubernetes' own is none.
-            Err(ClusterError::Api { code: 503, message, .. })
-                if read(&message).is_ok_and(|it| it.get("ready").is_some()) =>
-            {
-                read(&message)
-            }
-            Err(error) => Err(why(&error)),
-        }
+        let answer = cluster.pod_get(namespace, pod, port, "readyz").await;
+        let answer = read(&answer.map_err(|error| why(&error))?)?;
+        let is_mirrors = answer.get("ready").is_some();
+        is_mirrors.then_some(answer).ok_or_else(|| NO_MIRROR.to_owned())
     };
     let status = async {
         let printed = cluster.run(namespace, pod, CONTAINER, &COMMAND, LIMIT).await;
@@ -82,5 +78,5 @@ async fn one(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Mirror
 }
 
 fn read(text: &str) -> Known<Value> {
-    serde_json::from_str(text).map_err(|_| "what answers there is no mirror".to_owned())
+    serde_json::from_str(text).map_err(|_| NO_MIRROR.to_owned())
 }

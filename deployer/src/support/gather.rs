@@ -212,7 +212,7 @@ impl<'a, W: Write> Gathering<'a, W> {
         let asked = within(self.end, work).await;
         let Some(found) = self.answered("events.json", asked) else { return Ok(()) };
         let mut events: Vec<Value> = found.iter().map(objects::event).collect();
-        events.sort_by_key(|event| event["last"].as_str().map(str::to_owned));
+        events.sort_by_key(|event| event.get("last").and_then(Value::as_str).map(str::to_owned));
         self.archive.json("events.json", &Value::Array(events))
     }
 
