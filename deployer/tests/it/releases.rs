@@ -47,7 +47,7 @@ fn record(cluster: &ApiServer, revision: u32) -> Value {
     serde_json::from_str(&json).expect("JSON")
 }
 
-fn put_record(cluster: &ApiServer, revision: u32, change: impl FnOnce(&mut Value)) {
+pub(crate) fn put_record(cluster: &ApiServer, revision: u32, change: impl FnOnce(&mut Value)) {
     use std::io::Write as _;
     let mut release = record(cluster, revision);
     change(&mut release);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::releases::put_record;
 use crate::support::{ApiServer, Job, World, eventually};
 
 fn quiet(_: &mut BTreeMap<String, Value>) {}
@@ -108,12 +109,17 @@ fn a_diff_shows_that_a_secret_changed_and_never_to_what() {
 #[test]
 fn a_diff_of_a_release_that_is_pending_says_so_and_goes_on() {
     let (world, cluster) = installed(&[]);
-    let path = "secrets/sh.helm.release.v1.maas.v1";
-    let mut record = cluster.get(path).expect("the record");
-    record["metadata"]["labels"]["status"] = json!("pending-upgrade");
-    cluster.put(path, record);
-    // The label is only for lists: the record itself still says deployed.
-    diff(&world, &["--detailed-exitcode"]).run().expect(0);
+    put_record(&cluster, 1, |release| {
+        release["info"]["status"] = json!("pending-upgrade");
+    });
+    let run = diff(&world, &["--detailed-exitcode"]).run().expect(2);
+    let told = "warning: revision 1 is pending-upgrade since ";
+    assert!(
+        run.stderr.starts_with(told) && run.stderr.contains("without --recover"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stdout.contains("a new revision would be recorded"), "{}", run.stdout);
     cluster.refuse("/secrets?", 403);
     diff(&world, &[]).run().failed(1, "diff-403");
 }
