@@ -33,7 +33,7 @@ pub(super) async fn look(cluster: &Cluster, namespace: &str) -> Known<Vec<Value>
 }
 
 /// Of these events, the last of objects whose names begin so.
-pub(super) fn of_release(events: Vec<Value>, prefix: &str) -> Vec<EventState> {
+pub(super) fn of_release(events: &[Value], prefix: &str) -> Vec<EventState> {
     let mut all: Vec<EventState> = events
         .iter()
         .filter(|event| event.get("type").and_then(Value::as_str) == Some("Warning"))
@@ -87,7 +87,7 @@ mod tests {
             event("other-0", now.to_string()),
             event("maas-region-1", old.to_string()),
         ];
-        let told = of_release(events, "maas");
+        let told = of_release(&events, "maas");
         assert_eq!(told.len(), 1);
         assert_eq!(
             (told[0].object.as_str(), told[0].message.as_str()),

@@ -12,7 +12,7 @@ use super::basis::Basis;
 use super::pods::Found;
 use super::{Known, why, within};
 use crate::cluster::{Cluster, Forward};
-use crate::jobs::resources::look as images;
+use crate::jobs::resources::{Image, Wanted, look as images};
 use crate::maas::{ApiKey, Client, Options, Retries};
 
 /// The container, and the ports of the API.
@@ -152,8 +152,8 @@ impl Way<'_> {
     async fn images(&self, client: &Client) -> Known<Vec<ImageState>> {
         let Some(wanted) = &self.basis.images else { return Ok(Vec::new()) };
         let found = images(client, wanted).await.map_err(|error| error.problem.to_string())?;
-        let state = |one: &crate::jobs::resources::Wanted| {
-            let all: u64 = one.images.iter().map(|image| image.percent()).sum();
+        let state = |one: &Wanted| {
+            let all: u64 = one.images.iter().map(Image::percent).sum();
             ImageState {
                 name: one.name.clone(),
                 percent: all / (one.images.len() as u64).max(1),

@@ -95,7 +95,7 @@ pub async fn look(cluster: &Cluster, name: &str, namespace: &str) -> Result<Stat
         Box::pin(within("read certificates", certificates::look(cluster, namespace, &basis))),
     );
     let pods = pods.map(|pods| pods.into_iter().map(|pod| pod.state).collect());
-    let events = events.map(|events| events::of_release(events, &basis.prefix(name)));
+    let events = events.map(|events| events::of_release(&events, &basis.prefix(name)));
     let mut status = Status {
         name: name.to_owned(),
         namespace: namespace.to_owned(),

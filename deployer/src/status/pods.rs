@@ -131,14 +131,14 @@ mod tests {
 
     use super::*;
 
-    fn pod(containers: Value, inits: Value) -> PodState {
+    fn pod(containers: &Value, inits: &Value) -> PodState {
         let pod = json!({"metadata": {"name": "maas-region-0"},
             "spec": {"containers": [{"name": "region"}, {"name": "mirror"}], "nodeName": "n"},
             "status": {"phase": "Running", "containerStatuses": containers, "initContainerStatuses": inits}});
         state(&serde_json::from_value(pod).unwrap())
     }
 
-    fn container(name: &str, ready: bool, state: Value, last: Value) -> Value {
+    fn container(name: &str, ready: bool, state: &Value, last: &Value) -> Value {
         json!({"name": name, "ready": ready, "image": "", "imageID": "", "restartCount": 1,
             "state": state, "lastState": last})
     }
@@ -147,32 +147,32 @@ mod tests {
     fn a_pod_says_why_it_is_not_ready() {
         let running = json!({"running": {}});
         let fine = pod(
-            json!([
-                container("region", true, running.clone(), json!({})),
-                container("mirror", true, running.clone(), json!({}))
+            &json!([
+                container("region", true, &running, &json!({})),
+                container("mirror", true, &running, &json!({}))
             ]),
-            json!([]),
+            &json!([]),
         );
         assert!(fine.is_ready() && fine.reason.is_none() && !fine.is_stuck);
         assert_eq!((fine.ready, fine.containers, fine.restarts), (2, 2, 2));
         let starting = pod(
-            json!([container(
+            &json!([container(
                 "region",
                 false,
-                json!({"waiting": {"reason": "PodInitializing"}}),
-                json!({})
+                &json!({"waiting": {"reason": "PodInitializing"}}),
+                &json!({})
             )]),
-            json!([container("wait-schema", false, running.clone(), json!({}))]),
+            &json!([container("wait-schema", false, &running, &json!({}))]),
         );
         assert_eq!(starting.reason.as_deref(), Some("container wait-schema is not ready yet"));
         let killed = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
-        let again = pod(json!([container("region", true, running, killed)]), json!([]));
+        let again = pod(&json!([container("region", true, &running, &killed)]), &json!([]));
         assert_eq!(
             again.reason.as_deref(),
             Some("container region was started anew: exit code 137 (OOMKilled)")
         );
         let image = json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}});
-        let stuck = pod(json!([container("region", false, image, json!({}))]), json!([]));
+        let stuck = pod(&json!([container("region", false, &image, &json!({}))]), &json!([]));
         assert!(stuck.is_stuck && !stuck.is_ready());
         assert_eq!(
             stuck.reason.as_deref(),

@@ -47,7 +47,7 @@ fn mirror_problems(mirror: &super::MirrorState, all: &mut Vec<String>) {
     for (fingerprint, when) in mirror.keys() {
         match super::days_until(when) {
             days if days < 0 => {
-                all.push(format!("the mirror's signing key {fingerprint} has expired"))
+                all.push(format!("the mirror's signing key {fingerprint} has expired"));
             }
             days if days < SOON_DAYS => {
                 all.push(format!("the mirror's signing key {fingerprint} expires in {days} days"));

@@ -17,6 +17,7 @@ mod record;
 mod secrets;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use archive::{Contents, Entry, Left};
@@ -43,6 +44,14 @@ pub enum SupportError {
     /// It cannot be written.
     #[error("the archive cannot be written")]
     Write(#[from] io::Error),
+    /// Its folder cannot be used.
+    #[error("cannot write in {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Secrets cannot be looked for.
     #[error("secrets cannot be struck out: {0}")]
     Strike(String),

@@ -105,8 +105,11 @@ impl Context<'_> {
             PathBuf::from(format!("maas-support-{}-{}-{now}.tar.gz", self.namespace, self.name))
         });
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
-        let file = file.map_err(|error| self.not_written(&error.into()))?;
+        let folder = folder.unwrap_or(Path::new("."));
+        // The error of the file itself would name it, and it has no name yet.
+        let file = std::fs::metadata(folder).and_then(|_| NamedTempFile::new_in(folder));
+        let wrong = |source| SupportError::Folder { folder: folder.to_owned(), source };
+        let file = file.map_err(|error| self.not_written(&wrong(error)))?;
         Ok(Target::File(file, path))
     }
 
@@ -119,7 +122,9 @@ impl Context<'_> {
 
     fn not_written(&self, error: &SupportError) -> Failure {
         let hint = match error {
-            SupportError::Write(_) => "name a file that can be written with -O, or - for stdout",
+            SupportError::Write(_) | SupportError::Folder { .. } => {
+                "name a file that can be written with -O, or - for stdout"
+            }
             SupportError::Strike(_) => "this is an error of the program: report it",
         };
         Failure::new(self.doing, error).with_hint(hint)
