@@ -1,6 +1,7 @@
 {{/* Jobs. Takes root and job, a dict:
        name       the job's name, and its component label
        verb       of `maas-deployer job`
+       args       after the verb, if any
        runs       deployer | region: the image of the job's container
        wait       targets of `maas-deployer job wait`, may be empty
        waits      deployer | region: the image that waits
@@ -53,7 +54,7 @@ spec:
       {{- else }}
       {{- include "maas.container.image" (dict "root" $root "image" $values.images.tags.maas_deployer) | nindent 6 }}
       {{- end }}
-      args: [job, {{ $job.verb }}]
+      args: [job, {{ $job.verb }}{{ range $job.args }}, {{ . }}{{ end }}]
       env:
         - name: MAAS_DEPLOYER_SETTINGS
           value: {{ include "maas.settings" (dict "root" $root "sections" $job.sections) | quote }}
@@ -129,13 +130,16 @@ spec:
 {{- end -}}
 
 {{/* What cannot heal is not tried again: the deployer exits with 5 where it
-     refuses and with 64 where it is told nonsense. */}}
+     refuses and with 64 where it is told nonsense. A pod that was moved, as by a
+     drain, did not fail: jobs may wait for days. */}}
 {{- define "maas.job.failure" -}}
 backoffLimit: {{ int .root.Values.jobs.backoff_limit }}
 podFailurePolicy:
   rules:
     - action: FailJob
       onExitCodes: {operator: In, values: [5, 64]}
+    - action: Ignore
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
 {{- end -}}
 
 {{/* A job that is run by the clock. Its name does not change: its template may.

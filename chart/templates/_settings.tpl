@@ -74,7 +74,7 @@
 {{- end -}}
 
 {{- define "maas.settings.mirror" -}}
-{{- dict "url" (printf "http://%s-mirror.%s:%d" (include "maas.fullname" .) (include "maas.domain" .) (int .Values.conf.cache.port)) | toJson -}}
+{{- dict "url" (printf "http://%s-mirror.%s:%d" (include "maas.fullname" .) (include "maas.domain" .) (int .Values.conf.cache.port)) "wait" .Values.jobs.wait_timeout | toJson -}}
 {{- end -}}
 
 {{- define "maas.settings.boot_source" -}}

@@ -5,6 +5,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`secret`] | text that never shows itself, and the files it comes from |
+//! | [`duration`] | durations as people write them |
 //! | [`settings`] | what the chart tells a job |
 //! | [`version`] | MAAS's version numbers |
 //! | [`keyring`] | OpenPGP keyrings as MAAS takes them |
@@ -32,6 +33,7 @@ pub mod chart;
 pub mod cli;
 pub mod cluster;
 pub mod database;
+pub mod duration;
 pub mod images;
 pub mod jobs;
 pub mod keyring;

@@ -2,18 +2,25 @@
 //!
 //! A wait says so when it begins, whenever the reason changes, and every 30
 //! seconds; when its time is over, the error has the last reason and the
-//! command that shows more.
+//! command that shows more. It may last for days: the longer it does, the more
+//! seldom it looks, every 15 seconds at last, and says so, every 10 minutes.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
-/// How often a wait that has nothing new to say says so.
-const REMINDER: Duration = Duration::from_secs(30);
+/// How often a wait that has nothing new to say says so, at first and at last.
+const REMINDER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+
+/// How long it pauses between looks at last, where that is longer than its own pause.
+const PAUSE: Duration = Duration::from_secs(15);
 
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// How long to wait for what may come tomorrow, as a bundle over an air gap does.
+pub const DAYS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What one look at a condition found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,14 +107,16 @@ impl Wait {
             }
             self.say(&mut said, reason, begun);
             sleep(pause).await;
-            pause = self.pause.min(pause * 2);
+            let patient = self.pause.max(PAUSE.min(begun.elapsed() / 60));
+            pause = patient.min(pause * 2);
         }
     }
 
     fn say(&self, said: &mut Option<(String, Instant)>, reason: String, begun: Instant) {
         let now = Instant::now();
+        let reminder = REMINDER.0.max(REMINDER.1.min((now - begun) / 20));
         let news = match said {
-            Some((last, when)) => *last != reason || now.duration_since(*when) >= REMINDER,
+            Some((last, when)) => *last != reason || now.duration_since(*when) >= reminder,
             None => true,
         };
         if news {
@@ -131,14 +140,15 @@ fn unanswered(said: Option<&(String, Instant)>, left: Duration) -> String {
     }
 }
 
-/// `45 s`, `15 min`, `2 h`.
+/// `45 s`, `15 min`, `2 h`, `7 days`.
 #[must_use]
 pub fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs_f64().round();
     match seconds {
         _ if seconds < 180.0 => format!("{seconds} s"),
         _ if seconds < 10_800.0 => format!("{} min", (seconds / 60.0).round()),
-        _ => format!("{} h", (seconds / 3600.0).round()),
+        _ if seconds < 172_800.0 => format!("{} h", (seconds / 3600.0).round()),
+        _ => format!("{} days", (seconds / 86_400.0).round()),
     }
 }
 
@@ -223,5 +233,26 @@ mod tests {
         assert_eq!(spoken(Duration::from_secs(45)), "45 s");
         assert_eq!(spoken(Duration::from_secs(900)), "15 min");
         assert_eq!(spoken(Duration::from_secs(14_400)), "4 h");
+        assert_eq!(spoken(Duration::from_secs(604_800)), "7 days");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_of_days_looks_and_speaks_seldom() {
+        let mut looks = 0;
+        let day = Duration::from_secs(86_400);
+        let wait = Wait::new("a bundle that comes tomorrow", 7 * day);
+        let begun = Instant::now();
+        wait.until(async || {
+            looks += 1;
+            if begun.elapsed() < day {
+                not_yet("the mirror is empty")
+            } else {
+                Ok(State::Ready(()))
+            }
+        })
+        .await
+        .unwrap();
+        assert!(begun.elapsed() < day + 2 * PAUSE, "{:?}", begun.elapsed());
+        assert!((5000..7500).contains(&looks), "{looks}");
     }
 }

@@ -86,7 +86,7 @@ impl Operation<'_> {
         let release = last.as_ref().map(|stored| &stored.release);
         let wanted = documents(&candidate.manifest)?;
         let view = View {
-            cluster: self.cluster,
+            cluster: &self.cluster,
             owner: &self.owner,
             strike: strike(candidate, release)?,
             held: &held,
@@ -237,7 +237,7 @@ impl View<'_> {
     async fn recorded(&self, target: &Target) -> Result<Option<Value>, ApplyError> {
         let same =
             |document: &&Document| document.kind() == target.kind && document.name() == target.name;
-        let Some(document) = self.held.iter().find(same) else { return Ok(None) };
+        let Some(document) = self.held.iter().rev().find(same) else { return Ok(None) };
         let mut kinds = Kinds::new(self.cluster);
         let old = kinds.targets(std::slice::from_ref(document), self.owner).await?;
         Ok(old.into_iter().next().map(|target| target.object))

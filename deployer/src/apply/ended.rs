@@ -5,9 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use kube::runtime::watcher;
 use tokio::time::{Instant, sleep_until};
 
 use super::error::ApplyError;
+use super::late;
 use super::ready::Readiness;
 use super::streams::{self, Seen};
 use super::target::Target;
@@ -62,10 +64,11 @@ pub(crate) async fn wait_gone(
             let kept = finalizers.map(|list| format!(", kept by its finalizers {list}"));
             return Err(ApplyError::Timeout {
                 what: format!("the {} to be gone", place.shown()),
+                phase: None,
                 waited: begun.elapsed(),
                 last: format!("it is still there{}", kept.unwrap_or_default()),
                 others: Vec::new(),
-                next: "kubectl describe it".to_owned(),
+                next: place.describe(),
             });
         }
         tokio::time::sleep(pause).await;
@@ -81,7 +84,7 @@ pub(crate) async fn wait_ended(
     end: Instant,
     limit: Duration,
 ) -> Result<(), ApplyError> {
-    let mut watch = Ended { cluster, target, end, limit, since: None };
+    let mut watch = Ended { cluster, target, end, limit, ill: None, pod: None };
     match target.kind.as_str() {
         "Job" => watch.job().await,
         "Pod" => watch.pod().await,
@@ -94,7 +97,10 @@ struct Ended<'a> {
     target: &'a Target,
     end: Instant,
     limit: Duration,
-    since: Option<Instant>,
+    /// Which pod is in which trouble, and since when.
+    ill: Option<(String, TroubleKind, Instant)>,
+    /// The pod that was seen last.
+    pod: Option<Pod>,
 }
 
 impl Ended<'_> {
@@ -103,6 +109,8 @@ impl Ended<'_> {
         let name = self.target.name.clone();
         let mut streams = streams::of_job(self.cluster, &space, &name);
         let mut last = "not seen yet".to_owned();
+        // A pod that nobody takes says so once: that its grace is over, no event tells.
+        let mut tick = tokio::time::interval(PAUSE);
         loop {
             let end = self.end;
             tokio::select! {
@@ -113,11 +121,20 @@ impl Ended<'_> {
                         return Err(ApplyError::Trouble(Box::new(trouble)));
                     }
                     Some(Seen::Workload { state: Readiness::Waiting(reason), .. }) => last = reason,
-                    Some(Seen::Pod(pod)) => self.judge(&pod, &space).await?,
-                    Some(Seen::Broken(error)) => last = crate::chain(&error),
-                    Some(_) => {}
+                    Some(Seen::Gone { .. }) => return Err(self.deleted(&space)),
+                    Some(Seen::Pod(pod)) => self.pod = Some(*pod),
+                    Some(Seen::PodGone(gone)) => {
+                        self.pod = self.pod.take().filter(|pod| pod.name_any() != gone);
+                    }
+                    Some(Seen::Broken(error)) => last = still_allowed(&error)?,
+                    Some(Seen::Event(_)) => {}
                 },
-                () = sleep_until(end) => return Err(self.over(last)),
+                _ = tick.tick() => {}
+                () = sleep_until(end) => return Err(self.over(last, &space).await),
+            }
+            if let Some(pod) = self.pod.take() {
+                self.judge(&pod, &space).await?;
+                self.pod = Some(pod);
             }
         }
     }
@@ -143,11 +160,11 @@ impl Ended<'_> {
                 }
                 _ => {}
             }
-            if let Some(pod) = &pod {
-                self.judge(pod, &space).await?;
-            }
+            let Some(pod) = pod else { return Err(self.deleted(&space)) };
+            self.judge(&pod, &space).await?;
+            self.pod = Some(pod);
             if Instant::now() + PAUSE >= self.end {
-                return Err(self.over(phase.unwrap_or_else(|| "no pod".to_owned())));
+                return Err(self.over(phase.unwrap_or_default(), &space).await);
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -155,14 +172,17 @@ impl Ended<'_> {
 
     async fn judge(&mut self, pod: &Pod, space: &str) -> Result<(), ApplyError> {
         let Some(trouble) = trouble::of_pod(pod) else {
-            self.since = None;
+            self.ill = None;
             return Ok(());
         };
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let name = pod.name_any();
+        let same =
+            |(of, kind, _): &&(String, TroubleKind, Instant)| *of == name && *kind == trouble.kind;
+        let since = self.ill.as_ref().filter(same).map_or_else(Instant::now, |ill| ill.2);
+        self.ill = Some((name.clone(), trouble.kind, since));
         if since.elapsed() < trouble.grace {
             return Ok(());
         }
-        let name = pod.name_any();
         let container = trouble.container.as_deref();
         let has_run = trouble.kind == TroubleKind::Crashes;
         Err(ApplyError::Trouble(Box::new(Trouble {
@@ -175,15 +195,36 @@ impl Ended<'_> {
         })))
     }
 
-    fn over(&self, last: String) -> ApplyError {
-        let space = self.target.namespace.as_deref().unwrap_or_default();
-        let kind = self.target.kind.to_lowercase();
-        ApplyError::Timeout {
-            what: format!("the hook {} {}", self.target.kind, self.target.name),
-            waited: self.limit,
-            last,
-            others: Vec::new(),
-            next: format!("kubectl -n {space} describe {kind} {}", self.target.name),
+    /// Somebody removed it: it will not end.
+    fn deleted(&self, space: &str) -> ApplyError {
+        let Target { kind, name, .. } = self.target;
+        ApplyError::Trouble(Box::new(Trouble {
+            kind: TroubleKind::Workload,
+            what: format!("the hook {kind} {name}"),
+            reason: "it was deleted before it ended".to_owned(),
+            details: Vec::new(),
+            next: format!("kubectl -n {space} get events"),
+            exit_code: None,
+        }))
+    }
+
+    async fn over(&self, last: String, space: &str) -> ApplyError {
+        let Target { kind, name, place, .. } = self.target;
+        let (mut others, mut next) = (Vec::new(), place.describe());
+        if let Some(pod) = &self.pod {
+            let known = late::of_pod(self.cluster, space, pod).await;
+            (others, next) = (known.details, known.next);
         }
+        let what = format!("the hook {kind} {name}");
+        ApplyError::Timeout { what, phase: None, waited: self.limit, last, others, next }
+    }
+}
+
+/// What a watch broke with; an error where it will never be let in.
+fn still_allowed(error: &watcher::Error) -> Result<String, ApplyError> {
+    let error = streams::why(error);
+    match error.code() {
+        Some(401 | 403) => Err(error.into()),
+        _ => Ok(crate::chain(&error)),
     }
 }

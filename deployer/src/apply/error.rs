@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::documents::ManifestError;
+use super::phase::Phase;
 use super::target::Owner;
 use super::trouble::Trouble;
 use crate::cluster::ClusterError;
@@ -39,6 +40,16 @@ pub enum ApplyError {
         api_version: String,
         /// The object.
         name: String,
+    },
+    /// An object does not say what it is, or how it is called.
+    #[error("{what} of {template} {lack}")]
+    Incomplete {
+        /// The object: `hook Secret number 2`.
+        what: String,
+        /// The template that it comes from.
+        template: String,
+        /// What it lacks.
+        lack: String,
     },
     /// An object is there that another made.
     #[error("the {what} is there already, and {}", of(owner.as_ref()))]
@@ -101,6 +112,14 @@ pub enum ApplyError {
         /// By whom.
         by: String,
     },
+    /// Somebody else changed the release while this run looked at it.
+    #[error("somebody else made revision {revision} of {name} just now")]
+    Moved {
+        /// The release.
+        name: String,
+        /// Its newest revision.
+        revision: u32,
+    },
     /// The namespace is not there.
     #[error("the namespace {0} is not there")]
     NoNamespace(String),
@@ -125,11 +144,13 @@ pub enum ApplyError {
     Timeout {
         /// What for.
         what: String,
+        /// In which phase; none where it is no workload's.
+        phase: Option<Phase>,
         /// How long, in all.
         waited: Duration,
         /// How it stood.
         last: String,
-        /// Everything else that was not ready.
+        /// What else is known: events, the end of a log, what else was not ready.
         others: Vec<String>,
         /// The command that shows more.
         next: String,

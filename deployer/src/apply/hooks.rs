@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::documents::documents;
@@ -10,13 +11,16 @@ use super::ended::{wait_ended, wait_gone};
 use super::error::ApplyError;
 use super::phase::Phase;
 use super::progress::{News, Progress};
-use super::target::{Kinds, Owner, Target};
+use super::target::{Kinds, Owner, Target, annotate, annotation, is_of, label, owner_of, unknown};
 use super::trouble::Trouble;
 use crate::cluster::Cluster;
-use crate::release::{DeletePolicy, Event, Hook, HookPhase, Store, Stored};
+use crate::release::{DeletePolicy, Event, Hook, HookPhase, RUN, Store, Stored};
 
 /// The exit code with which a job says that it refused, and changed nothing.
 const REFUSED: i32 = 5;
+
+/// The annotation that makes an object a hook.
+const HOOK: &str = "helm.sh/hook";
 
 /// What hooks are run with.
 #[derive(Clone, Copy)]
@@ -53,6 +57,37 @@ impl Hooks<'_> {
         Ok(!order.is_empty())
     }
 
+    /// Whether the hooks of these events can be made at all, before anything is begun.
+    pub(crate) async fn check(
+        &self,
+        hooks: &[Hook],
+        (pre, post): (Event, Event),
+    ) -> Result<(), ApplyError> {
+        let mut kinds = Kinds::new(self.cluster);
+        for hook in hooks.iter().filter(|hook| hook.runs_at(pre) || hook.runs_at(post)) {
+            let is_replaced = hook.is_deleted(DeletePolicy::BeforeCreation);
+            for target in targets(&mut kinds, self.owner, hook).await? {
+                if is_replaced {
+                    self.replaceable(&target).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A hook's object is deleted before it is made again. One of that name that never
+    /// was a hook is somebody's, and is not.
+    async fn replaceable(&self, target: &Target) -> Result<bool, ApplyError> {
+        let Some(live) = self.cluster.object(&target.place).await? else { return Ok(false) };
+        let owner = owner_of(&live);
+        let is_hook = annotation(&live, HOOK).is_some() && owner.is_none();
+        // What was an object of the release may become a hook of it.
+        if is_hook || is_of(&live, self.owner) {
+            return Ok(true);
+        }
+        Err(ApplyError::Foreign { what: target.place.shown().to_owned(), owner })
+    }
+
     async fn one(&self, stored: &mut Stored, at: usize, event: Event) -> Result<(), ApplyError> {
         let Some(hook) = stored.release.hooks.get_mut(at) else { return Ok(()) };
         self.delete(hook, DeletePolicy::BeforeCreation).await?;
@@ -65,7 +100,7 @@ impl Hooks<'_> {
             self.store.update(stored).await?;
         }
         for target in &targets {
-            self.cluster.create(&target.place, &target.object).await?;
+            self.make(target, event).await?;
             wait_ended(self.cluster, target, self.end, self.limit)
                 .await
                 .map_err(|error| refused(error, &name))?;
@@ -77,6 +112,22 @@ impl Hooks<'_> {
             self.progress.tell(News::Done(format!("hook {}: {name} is done", event.text())));
         }
         Ok(())
+    }
+
+    /// Makes a hook's object, with a mark of this very run: where the answer is lost, it
+    /// says that what is there is what was made.
+    async fn make(&self, target: &Target, event: Event) -> Result<(), ApplyError> {
+        let mark = format!("{}/{}", self.store.holder().id(), event.text());
+        let mut object = target.object.clone();
+        annotate(&mut object, RUN, &mark);
+        match self.cluster.create(&target.place, &object).await {
+            Err(error) if error.code() == Some(409) => {
+                let live = self.cluster.object(&target.place).await?;
+                let is_made = live.is_some_and(|live| annotation(&live, RUN) == Some(&mark));
+                if is_made { Ok(()) } else { Err(error.into()) }
+            }
+            result => Ok(result.map(drop)?),
+        }
     }
 
     /// What failed stays to be looked at, unless its policy says otherwise. That
@@ -101,34 +152,28 @@ impl Hooks<'_> {
             return Ok(());
         }
         for target in self.targets(hook).await? {
-            if self.cluster.delete(&target.place).await? {
+            if self.replaceable(&target).await? && self.cluster.delete(&target.place).await? {
                 wait_gone(self.cluster, &target.place, self.end).await?;
             }
         }
         Ok(())
     }
 
-    /// The objects of a hook. They bear no marks of the release: they are not its own.
     async fn targets(&self, hook: &Hook) -> Result<Vec<Target>, ApplyError> {
-        targets(self.cluster, self.owner, hook).await
+        targets(&mut Kinds::new(self.cluster), self.owner, hook).await
     }
 }
 
-/// The objects of a hook.
+/// The objects of a hook. They bear no marks of the release: they are not its own.
 pub(crate) async fn targets(
-    cluster: &Cluster,
+    kinds: &mut Kinds<'_>,
     owner: &Owner,
     hook: &Hook,
 ) -> Result<Vec<Target>, ApplyError> {
-    let mut kinds = Kinds::new(cluster);
     let mut targets = Vec::new();
     for document in documents(&hook.manifest)? {
         let Some((place, namespace)) = kinds.place(&document, owner).await? else {
-            return Err(ApplyError::UnknownKind {
-                kind: document.kind().to_owned(),
-                api_version: document.api_version().to_owned(),
-                name: document.name().to_owned(),
-            });
+            return Err(unknown(&document));
         };
         targets.push(Target {
             place,
@@ -140,6 +185,17 @@ pub(crate) async fn targets(
         });
     }
     Ok(targets)
+}
+
+/// Whether an object on the cluster is what a hook of a release's record made: a hook
+/// like it, with its labels, and no release's own.
+pub(crate) fn is_made_of(live: &Value, hook: &Value) -> bool {
+    const SAME: [&str; 3] =
+        ["app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"];
+    let is_hook = annotation(live, HOOK).is_some_and(|said| annotation(hook, HOOK) == Some(said));
+    is_hook
+        && owner_of(live).is_none()
+        && SAME.iter().all(|name| label(live, name) == label(hook, name))
 }
 
 /// A hook that refused says why itself; what it says is carried on.

@@ -2,6 +2,7 @@
 //!
 //! | part | is |
 //! |---|---|
+//! | `complete` | whether each object says what it is and how it is called |
 //! | `documents` | the objects in a manifest's text |
 //! | `phase` | the groups that an installation is shown in |
 //! | `target` | an object that is to be there: where, with which marks of its release |
@@ -16,17 +17,24 @@
 //! | `streams` | watches, as one stream of what they see |
 //! | `watch` | waits for workloads by watching them |
 //! | `ended` | waits for one object: until it is gone, or a hook has ended |
+//! | `late` | what is known of a workload that was not ready in time |
 //! | `verb` | what is done with a release, in Helm's words |
+//! | `before` | what is known of a release before anything is done |
 //! | `operation` | install, upgrade, rollback: record, hooks, objects, wait |
+//! | `belongings` | what a release made beside its objects, by its record |
 //! | `uninstall` | the way back |
 //! | `progress` | what is told while it goes on |
 
+mod before;
+mod belongings;
+mod complete;
 mod diff;
 mod difference;
 mod documents;
 mod ended;
 mod error;
 mod hooks;
+mod late;
 mod operation;
 mod ownership;
 mod phase;
@@ -41,6 +49,7 @@ mod uninstall;
 mod verb;
 mod watch;
 
+pub use before::Current;
 pub use diff::{Diff, Difference, HookRun};
 pub(crate) use difference::hidden;
 pub use difference::{FieldChange, field_changes};

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::before::Before;
+use super::complete;
 use super::documents::documents;
 use super::error::ApplyError;
 use super::hooks::Hooks;
+use super::phase::Phase;
 use super::plan::{Change, Plan, Planning};
 use super::progress::{News, Progress};
 use super::target::Owner;
@@ -14,7 +17,7 @@ use super::verb::Verb;
 use super::watch::wait_ready;
 use crate::cluster::{Cluster, Place};
 use crate::manifest::Document;
-use crate::release::{Candidate, Key, Release, Status, Store, StoreError, Stored};
+use crate::release::{Candidate, Holder, Release, Status, Store, StoreError, Stored};
 
 /// How it is done.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +34,8 @@ pub struct Options {
     pub recover: bool,
     /// Make the namespace where it is not there.
     pub create_namespace: bool,
+    /// Stop after this phase, and leave the rest to a later run.
+    pub phase: Option<Phase>,
 }
 
 /// What was done.
@@ -46,65 +51,58 @@ pub struct Done {
     pub is_recorded: bool,
     /// The text of `NOTES.txt`.
     pub notes: String,
+    /// How many objects are left to a later run, as [`Options::phase`] asked.
+    pub later: usize,
 }
 
 /// One operation on a release.
 pub struct Operation<'a> {
-    pub(super) cluster: &'a Cluster,
+    pub(super) cluster: Cluster,
     pub(super) store: Store,
     pub(super) owner: Owner,
-    options: Options,
-    progress: &'a dyn Progress,
+    pub(super) options: Options,
+    pub(super) progress: &'a dyn Progress,
     end: Instant,
-}
-
-/// What is known of a release before anything is done.
-struct Before {
-    keys: Vec<Key>,
-    last: Option<Stored>,
-    /// All objects that the release may have on the cluster.
-    held: Vec<Document>,
 }
 
 impl<'a> Operation<'a> {
     /// An operation on the release `name` in `namespace`; `by` says whose it is.
     #[must_use]
     pub fn new(
-        cluster: &'a Cluster,
+        cluster: &Cluster,
         name: &str,
         namespace: &str,
-        by: &str,
+        by: impl Into<Holder>,
         options: Options,
         progress: &'a dyn Progress,
     ) -> Self {
+        let end = Instant::now() + options.timeout;
+        let cluster = cluster.clone().until(end);
         Self {
-            cluster,
             store: Store::new(cluster.clone(), namespace, name, by),
+            cluster,
             owner: Owner { name: name.to_owned(), namespace: namespace.to_owned() },
             options,
             progress,
-            end: Instant::now() + options.timeout,
+            end,
         }
     }
 
-    /// Installs a release that is not there, or was never finished.
+    /// Installs a release that is not there, or was never finished, or is uninstalled
+    /// with its history kept.
     ///
     /// # Errors
     /// [`ApplyError`].
     pub async fn install(&self, candidate: &Candidate) -> Result<Done, ApplyError> {
+        complete::check(candidate)?;
         self.namespace().await?;
         let before = self.before().await?;
-        if let Some(last) = &before.last {
-            let was_there = before.keys.iter().any(|key| {
-                matches!(key.status, Status::Deployed | Status::Superseded | Status::Uninstalling)
+        if let Some(last) = before.last.as_ref().filter(|_| before.is_there()) {
+            return Err(ApplyError::Exists {
+                name: self.owner.name.clone(),
+                revision: last.release.version,
+                status: last.release.info.status.text(),
             });
-            if was_there {
-                return Err(ApplyError::Exists {
-                    name: self.owner.name.clone(),
-                    revision: last.release.version,
-                    status: last.release.info.status.text(),
-                });
-            }
         }
         self.run(Verb::Install, candidate, before).await
     }
@@ -114,10 +112,15 @@ impl<'a> Operation<'a> {
     /// # Errors
     /// [`ApplyError`].
     pub async fn upgrade(&self, candidate: &Candidate) -> Result<Done, ApplyError> {
+        complete::check(candidate)?;
         let before = self.before().await?;
         let Some(last) = &before.last else { return Err(self.absent()) };
         if last.release.info.status == Status::Uninstalled {
             return Err(self.absent());
+        }
+        let revision = last.release.version;
+        if candidate.after.is_some_and(|after| after != revision) {
+            return Err(ApplyError::Moved { name: self.owner.name.clone(), revision });
         }
         self.run(Verb::Upgrade, candidate, before).await
     }
@@ -137,17 +140,9 @@ impl<'a> Operation<'a> {
             let name = self.owner.name.clone();
             return Err(ApplyError::NoRevision { name, revision, there: there.join(", ") });
         };
-        self.run(Verb::Rollback(revision), &Candidate::of_release(&target.release), before).await
-    }
-
-    /// The newest revision, whatever its state; none where it is uninstalled.
-    ///
-    /// # Errors
-    /// [`ApplyError`].
-    pub async fn last(&self) -> Result<Option<Release>, ApplyError> {
-        let keys = self.store.keys().await?;
-        let last = self.store.last(&keys).await?.map(|stored| stored.release);
-        Ok(last.filter(|last| last.info.status != Status::Uninstalled))
+        let candidate = Candidate::of_release(&target.release);
+        complete::check(&candidate)?;
+        self.run(Verb::Rollback(revision), &candidate, before).await
     }
 
     /// Marks the revision that this run was making as failed; says whether there
@@ -155,10 +150,10 @@ impl<'a> Operation<'a> {
     ///
     /// # Errors
     /// [`ApplyError`].
-    pub async fn interrupted(&self, by: &str) -> Result<Option<u32>, ApplyError> {
+    pub async fn interrupted(&self) -> Result<Option<u32>, ApplyError> {
         let keys = self.store.keys().await?;
         let Some(mut last) = self.store.last(&keys).await? else { return Ok(None) };
-        if last.by.as_deref() != Some(by) || !last.release.info.status.is_pending() {
+        if !self.store.is_own(&last) || !last.release.info.status.is_pending() {
             return Ok(None);
         }
         last.release.info.status = Status::Failed;
@@ -175,7 +170,7 @@ impl<'a> Operation<'a> {
     /// The namespace is there, or is made. An account that may not read it goes on.
     async fn namespace(&self) -> Result<(), ApplyError> {
         let name = &self.owner.namespace;
-        let place = Place::named("/api/v1", None, "namespaces", "Namespace", name);
+        let place = Place::named("/api/v1", None, "namespaces", "Namespace", name)?;
         match self.cluster.object(&place).await {
             Ok(Some(found)) => {
                 let phase = found.pointer("/status/phase").and_then(|phase| phase.as_str());
@@ -188,7 +183,11 @@ impl<'a> Operation<'a> {
                 if !self.options.dry_run {
                     let object = serde_json::json!({"apiVersion": "v1", "kind": "Namespace",
                         "metadata": {"name": name, "labels": {"name": name}}});
-                    self.cluster.create(&place, &object).await?;
+                    match self.cluster.create(&place, &object).await {
+                        // Somebody else was faster, or it was made and the answer lost.
+                        Err(error) if error.code() == Some(409) => {}
+                        result => drop(result?),
+                    }
                     self.progress.tell(News::Done(format!("made the namespace {name}")));
                 }
                 Ok(())
@@ -199,73 +198,6 @@ impl<'a> Operation<'a> {
         }
     }
 
-    async fn before(&self) -> Result<Before, ApplyError> {
-        let mut keys = self.store.keys().await?;
-        let mut last = self.store.last(&keys).await?;
-        if let Some(stored) = &mut last
-            && stored.release.info.status.is_pending()
-        {
-            self.recover(stored).await?;
-            if let Some(key) = keys.last_mut() {
-                key.status = Status::Failed;
-            }
-        }
-        let held = self.held(&keys, last.as_ref()).await?;
-        Ok(Before { keys, last, held })
-    }
-
-    /// A revision that was never finished is explained, or given up.
-    async fn recover(&self, stored: &mut Stored) -> Result<(), ApplyError> {
-        let status = stored.release.info.status;
-        if !self.options.recover {
-            return Err(ApplyError::Pending {
-                name: self.owner.name.clone(),
-                revision: stored.release.version,
-                status: status.text(),
-                age: stored.begun(),
-                by: stored.maker(),
-            });
-        }
-        if !self.options.dry_run {
-            stored.release.info.status = Status::Failed;
-            stored.release.info.description =
-                format!("Given up by --recover: it was {} and never finished", status.text());
-            self.store.update(stored).await?;
-        }
-        let revision = stored.release.version;
-        self.progress.tell(News::Warning(format!(
-            "revision {revision} was {} and never finished; it is given up",
-            status.text()
-        )));
-        Ok(())
-    }
-
-    /// The objects of the revision that is deployed, and of those after it, which
-    /// failed and may have made some of theirs.
-    pub(super) async fn held(
-        &self,
-        keys: &[Key],
-        last: Option<&Stored>,
-    ) -> Result<Vec<Document>, ApplyError> {
-        let deployed = keys.iter().rev().find(|key| key.status == Status::Deployed);
-        let from = deployed.map_or(0, |key| key.revision);
-        let mut held: Vec<Document> = Vec::new();
-        for key in keys.iter().filter(|key| key.revision >= from) {
-            let manifest = match last {
-                Some(last) if last.release.version == key.revision => last.release.manifest.clone(),
-                _ => match self.store.get(key.revision).await? {
-                    Some(stored) => stored.release.manifest,
-                    None => continue,
-                },
-            };
-            let newer = documents(&manifest)?;
-            // Of one object, the newest text counts.
-            held.retain(|old| !newer.iter().any(|new| is_same_object(old, new)));
-            held.extend(newer);
-        }
-        Ok(held)
-    }
-
     async fn run(
         &self,
         verb: Verb,
@@ -273,12 +205,7 @@ impl<'a> Operation<'a> {
         before: Before,
     ) -> Result<Done, ApplyError> {
         let wanted = documents(&candidate.manifest)?;
-        let planning = Planning {
-            cluster: self.cluster,
-            owner: &self.owner,
-            force: self.options.force_conflicts,
-        };
-        let plan = planning.plan(&wanted, &before.held).await?;
+        let plan = self.plan(&wanted, &before.held).await?;
         let last = before.last.as_ref().map(|stored| &stored.release);
         let is_recorded = last.is_some_and(|last| {
             last.info.status == Status::Deployed && candidate.is_recorded_by(last)
@@ -286,15 +213,23 @@ impl<'a> Operation<'a> {
         if self.options.dry_run || (verb == Verb::Upgrade && is_recorded && plan.is_empty()) {
             return Ok(done(&plan, last.map_or(0, |last| last.version), false, candidate));
         }
+        self.hooks().check(&candidate.hooks, verb.events()).await?;
         let (status, description, _) = verb.descriptions();
         let (name, namespace) = (&self.owner.name, &self.owner.namespace);
-        let release = Release::next(name, namespace, candidate, last, status, description);
+        let mut release = Release::next(name, namespace, candidate, last, status, description);
+        if last.is_some_and(|last| last.info.status == Status::Uninstalled) {
+            release.info.first_deployed = release.info.last_deployed.clone();
+        }
         let labels = before.last.as_ref().map(Store::user_labels).unwrap_or_default();
         let mut stored = self.store.create(release, labels).await?;
-        let result = self.perform(verb, &planning, plan, &wanted, &before.held, &mut stored).await;
+        let result = self.perform(verb, plan, &wanted, &before.held, &mut stored).await;
         match result {
             Ok(plan) => {
-                self.finish(verb, &mut stored).await?;
+                if let Err(error) = self.finish(verb, &mut stored, &plan).await {
+                    self.fail(verb, &mut stored, &error).await;
+                    return Err(error);
+                }
+                self.supersede(stored.release.version).await;
                 Ok(done(&plan, stored.release.version, true, candidate))
             }
             Err(error) => {
@@ -304,48 +239,95 @@ impl<'a> Operation<'a> {
         }
     }
 
+    fn planning(&self) -> Planning<'_> {
+        Planning { cluster: &self.cluster, owner: &self.owner, force: self.options.force_conflicts }
+    }
+
+    fn hooks(&self) -> Hooks<'_> {
+        Hooks {
+            cluster: &self.cluster,
+            store: &self.store,
+            owner: &self.owner,
+            progress: self.progress,
+            end: self.end,
+            limit: self.options.timeout,
+        }
+    }
+
+    /// What would change, up to the phase that this run stops after.
+    async fn plan(&self, wanted: &[Document], held: &[Document]) -> Result<Plan, ApplyError> {
+        let mut plan = self.planning().plan(wanted, held).await?;
+        if let Some(phase) = self.options.phase {
+            plan.stop_after(phase);
+        }
+        Ok(plan)
+    }
+
     async fn perform(
         &self,
         verb: Verb,
-        planning: &Planning<'_>,
         mut plan: Plan,
         wanted: &[Document],
         held: &[Document],
         stored: &mut Stored,
     ) -> Result<Plan, ApplyError> {
         let (pre, post) = verb.events();
-        let hooks = Hooks {
-            cluster: self.cluster,
-            store: &self.store,
-            owner: &self.owner,
-            progress: self.progress,
-            end: self.end,
-            limit: self.options.timeout,
-        };
-        let ran = hooks.run(stored, pre).await?;
+        let ran = self.hooks().run(stored, pre).await?;
         if ran && !held.is_empty() {
             // They change what is there: quiesce scales regions, removes Jobs.
-            plan = planning.plan(wanted, held).await?;
+            plan = self.plan(wanted, held).await?;
         }
-        planning.carry_out(&plan, self.end, self.progress).await?;
+        self.planning().carry_out(&plan, self.end, self.progress).await?;
         if self.options.wait {
             let targets: Vec<_> = plan.targets.iter().map(|(target, _)| target).collect();
             let (name, limit) = (&self.owner.name, self.options.timeout);
-            wait_ready(self.cluster, &targets, name, self.end, limit, self.progress).await?;
+            wait_ready(&self.cluster, &targets, name, self.end, limit, self.progress).await?;
         }
-        hooks.run(stored, post).await?;
+        if plan.later == 0 {
+            self.hooks().run(stored, post).await?;
+        }
         Ok(plan)
     }
 
-    /// First the new revision is deployed, then the others are superseded: between
+    /// First the new revision is deployed, then [`Self::supersede`] the others: between
     /// the two there is one too many, never none.
-    async fn finish(&self, verb: Verb, stored: &mut Stored) -> Result<(), ApplyError> {
+    async fn finish(&self, verb: Verb, stored: &mut Stored, plan: &Plan) -> Result<(), ApplyError> {
         let (_, _, description) = verb.descriptions();
+        if let Some(phase) = self.options.phase.filter(|_| plan.later > 0) {
+            // Helm has no word for it. As after a failure, what is deployed is the
+            // revision before, and the next run goes on.
+            stored.release.info.status = Status::Failed;
+            stored.release.info.description = format!(
+                "Stopped after the phase {}, as --phase asked; {} objects are left to a later run",
+                phase.word(),
+                plan.later
+            );
+            return Ok(self.store.update(stored).await?);
+        }
         stored.release.info.status = Status::Deployed;
         stored.release.info.description = description;
-        self.store.update(stored).await?;
-        for key in self.store.keys().await? {
-            if key.status != Status::Deployed || key.revision == stored.release.version {
+        Ok(self.store.update(stored).await?)
+    }
+
+    /// Revisions before the one that is deployed now. Best effort: as far as they are
+    /// still called deployed, the newest counts.
+    async fn supersede(&self, deployed: u32) {
+        if let Err(error) = self.supersede_all(deployed).await {
+            let text =
+                format!("an older revision is still called deployed: {}", crate::chain(&error));
+            self.progress.tell(News::Warning(text));
+        }
+    }
+
+    async fn supersede_all(&self, deployed: u32) -> Result<(), ApplyError> {
+        let keys = self.store.keys().await?;
+        // Not where this one only is a part, and stopped.
+        if !keys.iter().any(|key| key.revision == deployed && key.status == Status::Deployed) {
+            return Ok(());
+        }
+        for key in keys {
+            let is_over = matches!(key.status, Status::Deployed | Status::Uninstalled);
+            if !is_over || key.revision >= deployed {
                 continue;
             }
             if let Some(mut old) = self.store.get(key.revision).await? {
@@ -380,13 +362,6 @@ fn done(plan: &Plan, revision: u32, is_recorded: bool, candidate: &Candidate) ->
         kept: plan.kept.iter().map(|place| place.shown().to_owned()).collect(),
         is_recorded,
         notes: candidate.notes.clone(),
+        later: plan.later,
     }
-}
-
-fn is_same_object(one: &Document, other: &Document) -> bool {
-    let key = |document: &Document| {
-        let namespace = document.namespace().map(str::to_owned);
-        (document.kind().to_owned(), document.name().to_owned(), namespace)
-    };
-    key(one) == key(other)
 }

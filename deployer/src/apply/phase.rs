@@ -35,6 +35,40 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All, in the order in which they end.
+    pub const ALL: [Self; 12] = [
+        Self::Configuration,
+        Self::Database,
+        Self::DbInit,
+        Self::Schema,
+        Self::SharedSecret,
+        Self::Region,
+        Self::Admin,
+        Self::Settings,
+        Self::ApiKey,
+        Self::Rack,
+        Self::Others,
+        Self::Images,
+    ];
+
+    /// Its name as one word, as options and reports have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SharedSecret => "shared-secret",
+            Self::Admin => "admin",
+            Self::ApiKey => "api-key",
+            Self::Others => "others",
+            other => other.name(),
+        }
+    }
+
+    /// The phase that a word names.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.word() == word)
+    }
+
     /// Its name for people.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -68,7 +102,7 @@ impl Phase {
             "db-sync" => Self::Schema,
             "seed-secret" => Self::SharedSecret,
             "region" => Self::Region,
-            "create-admin" | "enable-tls" => Self::Admin,
+            "create-admin" | "enable-tls" | "disable-tls" => Self::Admin,
             "configure" => Self::Settings,
             "export-api-key" => Self::ApiKey,
             "rack" | "syslog" => Self::Rack,
@@ -89,6 +123,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn each_has_a_word_and_its_place() {
+        assert!(Phase::ALL.is_sorted());
+        for phase in Phase::ALL {
+            assert_eq!(Phase::of_word(phase.word()), Some(phase));
+            assert!(!phase.word().contains(' '));
+        }
+    }
 
     #[test]
     fn workloads_have_the_phase_of_their_component() {

@@ -1,6 +1,6 @@
 //! What would change, by server-side dry run; nothing is written. And the change.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -15,7 +15,7 @@ use super::phase::{Phase, runs};
 use super::progress::{News, Progress};
 use super::target::{Kinds, Owner, Target, is_kept, is_of, owner_of};
 use crate::cluster::{Applying, Cluster, ClusterError, Place};
-use crate::manifest::Document;
+use crate::manifest::{Document, install_order};
 
 /// How many objects are looked at or written at once.
 const AT_ONCE: usize = 8;
@@ -64,6 +64,8 @@ pub struct Plan {
     pub(crate) removals: Vec<Place>,
     /// What leaves the release, and stays on the cluster.
     pub(crate) kept: Vec<Place>,
+    /// How many objects are left to a later run.
+    pub(crate) later: usize,
 }
 
 /// How a plan is made.
@@ -95,6 +97,33 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Leaves to a later run what is of later phases than this one. What left the
+    /// manifest stays until then, as what is there may need it. Where nothing is to be
+    /// done for those, this is the whole.
+    pub(crate) fn stop_after(&mut self, phase: Phase) {
+        let last = self.targets.iter().map(|(target, _)| target.phase).max();
+        let is_done =
+            |(target, action): &(Target, Option<Action>)| target.phase <= phase || action.is_none();
+        let nothing_left = self.targets.iter().all(is_done);
+        if last <= Some(phase) || (nothing_left && self.removals.is_empty()) {
+            return;
+        }
+        let before = self.targets.len() + self.removals.len();
+        self.targets.retain(|(target, _)| target.phase <= phase);
+        self.removals.clear();
+        self.kept.clear();
+        self.later += before - self.targets.len();
+    }
+}
+
+/// An object that the release has had: where, and what each of its revisions said.
+struct Held {
+    place: Place,
+    kind: String,
+    objects: Vec<Value>,
+}
+
 impl Planning<'_> {
     /// What `wanted` changes, where the release has had the objects `held`.
     pub(crate) async fn plan(
@@ -105,21 +134,11 @@ impl Planning<'_> {
         let mut kinds = Kinds::new(self.cluster);
         kinds.learn(&wanted.iter().chain(held).collect::<Vec<_>>()).await?;
         let targets = kinds.targets(wanted, self.owner).await?;
-        let mut before = HashMap::new();
-        for document in held {
-            // What the cluster does not know cannot be there any more.
-            if let Some((place, namespace)) = kinds.place(document, self.owner).await? {
-                let old = kinds.targets(std::slice::from_ref(document), self.owner).await?;
-                let object = old.into_iter().next().map(|target| target.object);
-                before.insert(place.shown().to_owned(), (place, namespace, object));
-            }
-        }
+        let mut before = self.before(&mut kinds, held).await?;
         let before_objects = &before;
         let looked: Vec<Option<Action>> = stream::iter(&targets)
             .map(|target| async move {
-                let held = before_objects.get(target.place.shown());
-                let old = held.and_then(|(_, _, object)| object.as_ref());
-                self.action(target, old, held.is_some()).await
+                self.action(target, before_objects.get(target.place.shown())).await
             })
             .buffered(AT_ONCE)
             .try_collect()
@@ -127,54 +146,97 @@ impl Planning<'_> {
         for target in &targets {
             before.remove(target.place.shown());
         }
-        let mut removals = Vec::new();
-        let mut kept = Vec::new();
-        for (place, _, _) in before.into_values() {
+        let mut left: Vec<Held> = before.into_values().collect();
+        // The other way round than they were made.
+        left.sort_by_key(|held| {
+            let order = install_order(&held.kind).unwrap_or(usize::MAX);
+            (!runs(&held.kind), std::cmp::Reverse(order), held.place.shown().to_owned())
+        });
+        let (mut removals, mut kept) = (Vec::new(), Vec::new());
+        for Held { place, .. } in left {
             match self.cluster.object(&place).await? {
                 Some(live) if is_kept(&live) => kept.push(place),
                 Some(live) if is_of(&live, self.owner) => removals.push(place),
                 _ => {}
             }
         }
-        removals.sort_by(|one, other| one.shown().cmp(other.shown()));
-        Ok(Plan { targets: targets.into_iter().zip(looked).collect(), removals, kept })
+        let targets = targets.into_iter().zip(looked).collect();
+        Ok(Plan { targets, removals, kept, later: 0 })
+    }
+
+    /// What the release has had, by how it is shown.
+    async fn before(
+        &self,
+        kinds: &mut Kinds<'_>,
+        held: &[Document],
+    ) -> Result<HashMap<String, Held>, ApplyError> {
+        let mut before = HashMap::new();
+        for document in held {
+            // What the cluster does not know cannot be there any more.
+            let Some(target) = kinds.target(document, self.owner).await? else { continue };
+            let Target { place, kind, object, .. } = target;
+            let one = before.entry(place.shown().to_owned());
+            let one = one.or_insert_with(|| Held { place, kind, objects: Vec::new() });
+            one.objects.push(object);
+        }
+        Ok(before)
     }
 
     async fn action(
         &self,
         target: &Target,
-        old: Option<&Value>,
-        is_held: bool,
+        held: Option<&Held>,
     ) -> Result<Option<Action>, ApplyError> {
         let Some(live) = self.cluster.object(&target.place).await? else {
+            self.try_new(target).await?;
             return Ok(Some(Action::Create));
         };
         if is_ending(&live) {
             return Ok(Some(Action::Create));
         }
-        if !is_of(&live, self.owner) && !is_held {
-            let what = target.place.shown().to_owned();
-            return Err(ApplyError::Foreign { what, owner: owner_of(&live) });
+        // One that the release had may have lost its marks; another's marks are another's.
+        let owner = owner_of(&live);
+        let is_anothers = owner.as_ref().is_some_and(|owner| owner != self.owner);
+        if is_anothers || (held.is_none() && !is_of(&live, self.owner)) {
+            return Err(ApplyError::Foreign { what: target.place.shown().to_owned(), owner });
         }
         if target.kind == "Job" && has_failed(&live) {
-            return Ok(Some(Action::Replace));
-        }
-        // What Helm set and a dry run would leave is not seen by it: the fields
-        // are taken over first. Where the manifest says what it said, there are none.
-        let is_as_before = old == Some(&target.object);
-        if is_helms(&live) && !is_as_before && target.kind != "Job" {
-            return Ok(Some(Action::Update));
+            return self.replacement(target).await.map(Some);
         }
         let result = match self.fairly(target, true).await {
             // A Job's template cannot be changed: another Job takes its place.
             Err(ApplyError::Cluster(error))
                 if target.kind == "Job" && error.code() == Some(422) =>
             {
-                return Ok(Some(Action::Replace));
+                return self.replacement(target).await.map(Some);
             }
             result => result?,
         };
+        // What Helm set and a dry run would leave is not seen by it: the fields are
+        // taken over first. Where each revision that may have been applied said what
+        // this one says, there are none.
+        let says_the_same = |held: &Held| held.objects.iter().all(|one| *one == target.object);
+        let is_as_before = held.is_some_and(says_the_same);
+        if is_helms(&live) && !is_as_before && target.kind != "Job" {
+            return Ok(Some(Action::Update));
+        }
         Ok((!is_same(&live, &result)).then_some(Action::Update))
+    }
+
+    /// What is to be made is tried too, where that can be done.
+    async fn try_new(&self, target: &Target) -> Result<(), ApplyError> {
+        match self.fairly(target, true).await {
+            Err(ApplyError::Cluster(error)) if cannot_be_tried(&error) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// A Job is deleted only where the one that takes its place can be made.
+    async fn replacement(&self, target: &Target) -> Result<Action, ApplyError> {
+        match self.cluster.try_create(&target.place, &target.object).await {
+            Err(error) if !cannot_be_tried(&error) => Err(error.into()),
+            _ => Ok(Action::Replace),
+        }
     }
 
     /// Applies an object, taking fields from Helm and from nobody else, unless told.
@@ -207,18 +269,26 @@ impl Planning<'_> {
     ) -> Result<(), ApplyError> {
         for first in [true, false] {
             let part = plan.targets.iter().filter(|(target, _)| runs(&target.kind) != first);
-            let todo: Vec<(&Target, Action)> =
-                part.filter_map(|(target, action)| Some((target, (*action)?))).collect();
+            // In Helm's order of kinds, those of one kind at once: what is in a new
+            // namespace needs it.
+            let mut todo: BTreeMap<usize, Vec<(&Target, Action)>> = BTreeMap::new();
+            for (target, action) in part.filter_map(|(target, action)| Some((target, (*action)?))) {
+                let order = install_order(&target.kind).unwrap_or(usize::MAX);
+                todo.entry(order).or_default().push((target, action));
+            }
             if todo.is_empty() {
                 continue;
             }
             let what = if first { "objects of the configuration" } else { "workloads" };
-            progress.tell(News::Begun(format!("applying {} {what}", todo.len())));
-            stream::iter(todo)
-                .map(|(target, action)| self.write(target, action, end))
-                .buffer_unordered(AT_ONCE)
-                .try_for_each(|()| async { Ok(()) })
-                .await?;
+            let count: usize = todo.values().map(Vec::len).sum();
+            progress.tell(News::Begun(format!("applying {count} {what}")));
+            for of_a_kind in todo.into_values() {
+                stream::iter(of_a_kind)
+                    .map(|(target, action)| self.write(target, action, end))
+                    .buffer_unordered(AT_ONCE)
+                    .try_for_each(|()| async { Ok(()) })
+                    .await?;
+            }
             if first {
                 progress.tell(News::Over(Phase::Configuration));
             }
@@ -256,6 +326,18 @@ impl Planning<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a dry run was refused for what only the real thing can tell: the namespace
+/// is made with it, or a webhook takes no dry runs.
+fn cannot_be_tried(error: &ClusterError) -> bool {
+    match error {
+        ClusterError::Api { code: 404, message, .. } => message.contains("namespaces"),
+        ClusterError::Api { code: 400, message, .. } => {
+            message.contains("does not support dry run")
+        }
+        _ => false,
     }
 }
 

@@ -16,7 +16,7 @@ use kube::{Api, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::ready::{self, Readiness};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 
 /// Pauses between attempts to watch: kube's own grow to half a minute, which is
 /// long for somebody who waits for an API server that is back.
@@ -66,6 +66,17 @@ pub(crate) enum Seen {
     Broken(watcher::Error),
 }
 
+/// Why a watch broke.
+pub(crate) fn why(error: &watcher::Error) -> ClusterError {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            ClusterError::of_watch(error)
+        }
+        watcher::Error::WatchError(status) => ClusterError::of_status(status),
+        other => ClusterError::of_text(&crate::chain(other)),
+    }
+}
+
 /// What is seen of many things.
 pub(crate) type Streams = SelectAll<BoxStream<'static, Seen>>;
 
@@ -86,11 +97,28 @@ pub(crate) fn of_kind(cluster: &Cluster, space: &str, kind: &str) -> BoxStream<'
     }
 }
 
-/// What is seen of one Job and of its pods.
+/// What is seen of one Job and of its pods. That it is gone is seen too where it went
+/// while nobody watched.
 pub(crate) fn of_job(cluster: &Cluster, space: &str, name: &str) -> Streams {
     let mut streams = SelectAll::new();
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    streams.push(stream_of::<Job>(cluster, space, config, kind_of("Job", ready::of_job)));
+    let (gone, mut is_listed) = ((name.to_owned(), space.to_owned()), false);
+    let job = kind_of("Job", ready::of_job);
+    let look = move |event| match event {
+        Event::Init => {
+            is_listed = false;
+            None
+        }
+        Event::InitDone if !is_listed => {
+            let (name, namespace) = gone.clone();
+            Some(Seen::Gone { kind: "Job", name, namespace })
+        }
+        event => {
+            is_listed = true;
+            job(event)
+        }
+    };
+    streams.push(stream_of::<Job>(cluster, space, config, look));
     streams.push(of_pods(cluster, space, &format!("batch.kubernetes.io/job-name={name}")));
     streams
 }
@@ -124,7 +152,7 @@ fn stream_of<K>(
     cluster: &Cluster,
     space: &str,
     config: watcher::Config,
-    look: impl Fn(Event<K>) -> Option<Seen> + Send + 'static,
+    mut look: impl FnMut(Event<K>) -> Option<Seen> + Send + 'static,
 ) -> BoxStream<'static, Seen>
 where
     K: Clone + Debug + DeserializeOwned + Send + 'static,

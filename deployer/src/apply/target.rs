@@ -90,8 +90,28 @@ impl<'a> Kinds<'a> {
             .is_namespaced
             .then(|| document.namespace().unwrap_or(&owner.namespace).to_owned());
         let prefix = prefix(version);
-        let place = Place::named(&prefix, namespace.as_deref(), &known.plural, kind, name);
+        let place = Place::named(&prefix, namespace.as_deref(), &known.plural, kind, name)?;
         Ok(Some((place, namespace)))
+    }
+
+    /// An object of a manifest, with the marks of its release; `None` where the
+    /// cluster does not know its kind.
+    pub(crate) async fn target(
+        &mut self,
+        document: &Document,
+        owner: &Owner,
+    ) -> Result<Option<Target>, ApplyError> {
+        let Some((place, namespace)) = self.place(document, owner).await? else { return Ok(None) };
+        let mut object = document.object.clone();
+        mark(&mut object, owner, namespace.as_deref());
+        Ok(Some(Target {
+            place,
+            object,
+            phase: Phase::of(document),
+            kind: document.kind().to_owned(),
+            name: document.name().to_owned(),
+            namespace,
+        }))
     }
 
     /// The objects of a manifest, with the marks of their release.
@@ -102,25 +122,21 @@ impl<'a> Kinds<'a> {
     ) -> Result<Vec<Target>, ApplyError> {
         let mut targets = Vec::new();
         for document in documents {
-            let Some((place, namespace)) = self.place(document, owner).await? else {
-                return Err(ApplyError::UnknownKind {
-                    kind: document.kind().to_owned(),
-                    api_version: document.api_version().to_owned(),
-                    name: document.name().to_owned(),
-                });
+            let Some(target) = self.target(document, owner).await? else {
+                return Err(unknown(document));
             };
-            let mut object = document.object.clone();
-            mark(&mut object, owner, namespace.as_deref());
-            targets.push(Target {
-                place,
-                object,
-                phase: Phase::of(document),
-                kind: document.kind().to_owned(),
-                name: document.name().to_owned(),
-                namespace,
-            });
+            targets.push(target);
         }
         Ok(targets)
+    }
+}
+
+/// The error that says that the cluster does not know a kind.
+pub(crate) fn unknown(document: &Document) -> ApplyError {
+    ApplyError::UnknownKind {
+        kind: document.kind().to_owned(),
+        api_version: document.api_version().to_owned(),
+        name: document.name().to_owned(),
     }
 }
 
@@ -145,6 +161,23 @@ fn set(metadata: &mut Map<String, Value>, part: &str, pairs: &[(&str, &str)]) {
     for (name, value) in pairs {
         held.insert((*name).to_owned(), json!(value));
     }
+}
+
+/// Sets an annotation of an object.
+pub(crate) fn annotate(object: &mut Value, name: &str, value: &str) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        set(metadata, "annotations", &[(name, value)]);
+    }
+}
+
+/// An annotation of an object.
+pub(crate) fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    text(object, "annotations", name)
+}
+
+/// A label of an object.
+pub(crate) fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    text(object, "labels", name)
 }
 
 /// Whether an object on the cluster is the release's.

@@ -6,19 +6,21 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::belongings::{Belongings, INSTANCE};
+use super::complete::named;
 use super::documents::documents;
 use super::ended::wait_gone;
 use super::error::ApplyError;
-use super::hooks::{self, Hooks};
+use super::hooks::{Hooks, is_made_of};
 use super::phase::runs;
 use super::progress::{News, Progress};
 use super::target::{Kinds, Owner, is_kept, is_of};
 use crate::cluster::{Cluster, MANAGED_BY, Place};
-use crate::manifest::Document;
-use crate::release::{Event, Key, Stamp, Status, Store, Stored};
+use crate::manifest::install_order;
+use crate::release::{Event, Holder, Key, Stamp, Status, Store, Stored};
 
-/// The label that says which release a Secret or a volume belongs to.
-const INSTANCE: &str = "app.kubernetes.io/instance";
+/// The chart's name, in the label that says what an object is a part of.
+const CHART: &str = "maas";
 
 /// What an uninstall leaves unless it is told to purge: volumes, and the Secrets
 /// with the passwords of what is on them.
@@ -30,13 +32,17 @@ pub struct Kept {
     pub secrets: Vec<String>,
     /// Objects that say themselves that they are to be kept.
     pub objects: Vec<String>,
+    /// Claims that bear the release's label, while its record does not say that it
+    /// made them: another chart may have. They are left to people.
+    pub unsure: Vec<String>,
 }
 
 impl Kept {
     /// Whether nothing is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.volumes.is_empty() && self.secrets.is_empty() && self.objects.is_empty()
+        let lists = [&self.volumes, &self.secrets, &self.objects, &self.unsure];
+        lists.into_iter().all(Vec::is_empty)
     }
 }
 
@@ -59,12 +65,26 @@ pub struct Uninstall<'a> {
     keys: Vec<Key>,
     last: Stored,
     /// What is deleted, workloads first.
-    delete: Vec<(String, Place)>,
+    delete: Vec<Doomed>,
     volumes: Vec<Place>,
     secrets: Vec<Place>,
     kept: Vec<Place>,
-    /// Where jobs were told to write MAAS's API key.
-    keys_made: Vec<Place>,
+    unsure: Vec<Place>,
+    belongings: Belongings,
+}
+
+/// An object that is deleted: the one that was seen, and none that took its name since.
+struct Doomed {
+    kind: String,
+    place: Place,
+    uid: Option<String>,
+}
+
+impl Doomed {
+    fn new(kind: &str, place: Place, live: &Value) -> Self {
+        let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
+        Self { kind: kind.to_owned(), place, uid: uid.map(str::to_owned) }
+    }
 }
 
 impl<'a> Uninstall<'a> {
@@ -76,7 +96,7 @@ impl<'a> Uninstall<'a> {
         cluster: &'a Cluster,
         name: &str,
         namespace: &str,
-        by: &str,
+        by: impl Into<Holder>,
     ) -> Result<Self, ApplyError> {
         let store = Store::new(cluster.clone(), namespace, name, by);
         let owner = Owner { name: name.to_owned(), namespace: namespace.to_owned() };
@@ -95,10 +115,11 @@ impl<'a> Uninstall<'a> {
             volumes: Vec::new(),
             secrets: Vec::new(),
             kept: Vec::new(),
-            keys_made: Vec::new(),
+            unsure: Vec::new(),
+            belongings: Belongings::default(),
         };
-        let spaces = looked.objects().await?;
-        looked.left_by_jobs(&spaces).await?;
+        looked.objects().await?;
+        looked.data().await?;
         Ok(looked)
     }
 
@@ -117,109 +138,105 @@ impl<'a> Uninstall<'a> {
             volumes: shown(&self.volumes),
             secrets: shown(&self.secrets),
             objects: shown(&self.kept),
+            unsure: shown(&self.unsure),
         }
     }
 
     /// The objects of all revisions that may be there, and of their hooks.
-    async fn objects(&mut self) -> Result<BTreeSet<String>, ApplyError> {
+    async fn objects(&mut self) -> Result<(), ApplyError> {
         let mut kinds = Kinds::new(self.cluster);
-        let mut spaces = BTreeSet::from([self.owner.namespace.clone()]);
         let mut seen = BTreeSet::new();
         for key in self.keys.clone().iter().rev() {
             let Some(stored) = self.store.get(key.revision).await? else { continue };
-            for document in documents(&stored.release.manifest)? {
-                self.note_api_key(&document);
-                let Some((place, space)) = kinds.place(&document, &self.owner).await? else {
-                    continue;
-                };
-                spaces.extend(space);
+            for document in named(documents(&stored.release.manifest)?) {
+                self.belongings.note(&document, &self.owner)?;
+                let Some((place, _)) = kinds.place(&document, &self.owner).await? else { continue };
                 if !seen.insert(place.shown().to_owned()) {
                     continue;
                 }
                 match self.cluster.object(&place).await? {
                     Some(live) if is_kept(&live) => self.kept.push(place),
                     Some(live) if is_of(&live, &self.owner) => {
-                        self.delete.push((document.kind().to_owned(), place));
+                        self.delete.push(Doomed::new(document.kind(), place, &live));
                     }
                     _ => {}
                 }
             }
-            self.hooks_left(&stored, &mut seen).await?;
+            self.hooks_left(&stored, &mut kinds, &mut seen).await?;
         }
-        // What runs ends first, as it may need the rest until then.
-        self.delete.sort_by_key(|(kind, _)| !runs(kind));
-        Ok(spaces)
-    }
-
-    /// The Secret with MAAS's API key may be anywhere, and bears no release's name:
-    /// the job that writes it is told where.
-    fn note_api_key(&mut self, document: &Document) {
-        let told = document.object.pointer("/spec/template/spec/containers/0/env/0/value");
-        let settings = told.and_then(Value::as_str).filter(|_| document.kind() == "Job");
-        let settings: Option<Value> = settings.and_then(|text| serde_json::from_str(text).ok());
-        let key = settings.as_ref().and_then(|settings| settings.pointer("/secrets/api_key"));
-        let text = |name: &str| key.and_then(|key| key.get(name)).and_then(Value::as_str);
-        if let (Some(name), Some(space)) = (text("name"), text("namespace")) {
-            let place = Place::named("/api/v1", Some(space), "secrets", "Secret", name);
-            if !self.keys_made.contains(&place) {
-                self.keys_made.push(place);
-            }
-        }
+        // What runs ends first, as it may need the rest until then; the rest the other
+        // way round than it was made.
+        self.delete.sort_by_key(|one| {
+            let order = install_order(&one.kind).unwrap_or(usize::MAX);
+            (!runs(&one.kind), std::cmp::Reverse(order))
+        });
+        Ok(())
     }
 
     /// Objects of hooks that failed, or that `helm test` left.
     async fn hooks_left(
         &mut self,
         stored: &Stored,
+        kinds: &mut Kinds<'_>,
         seen: &mut BTreeSet<String>,
     ) -> Result<(), ApplyError> {
         for hook in &stored.release.hooks {
-            for target in hooks::targets(self.cluster, &self.owner, hook).await? {
-                if !seen.insert(target.place.shown().to_owned()) {
+            for document in named(documents(&hook.manifest)?) {
+                self.belongings.note(&document, &self.owner)?;
+                let Some((place, _)) = kinds.place(&document, &self.owner).await? else { continue };
+                if seen.contains(place.shown()) {
                     continue;
                 }
-                let live = self.cluster.object(&target.place).await?;
-                if live.is_some_and(|live| label(&live, INSTANCE) == Some(&self.owner.name)) {
-                    self.delete.push((target.kind, target.place));
+                let live = self.cluster.object(&place).await?;
+                if let Some(live) = live.filter(|live| is_made_of(live, &document.object)) {
+                    seen.insert(place.shown().to_owned());
+                    self.delete.push(Doomed::new(document.kind(), place, &live));
                 }
             }
         }
         Ok(())
     }
 
-    async fn left_by_jobs(&mut self, spaces: &BTreeSet<String>) -> Result<(), ApplyError> {
+    /// What is kept unless it is purged: claims of the StatefulSets that the record
+    /// names, Secrets that jobs of this release made. Jobs make them in the release's
+    /// own namespace; in another, Secrets with these labels are another release's.
+    async fn data(&mut self) -> Result<(), ApplyError> {
+        let space = self.owner.namespace.clone();
         let instance = format!("{INSTANCE}={}", self.owner.name);
-        let made = format!("{instance},{}={}", MANAGED_BY.0, MANAGED_BY.1);
-        for space in spaces {
-            let claims = ("persistentvolumeclaims", "PersistentVolumeClaim");
-            if *space == self.owner.namespace {
-                self.volumes.extend(self.named(space, claims, &instance).await?);
-            }
-            self.secrets.extend(self.named(space, ("secrets", "Secret"), &made).await?);
+        let claims = ("persistentvolumeclaims", "PersistentVolumeClaim");
+        for (claim, place) in self.labelled(&space, claims, &instance).await? {
+            let is_sure = self.belongings.has_claim(&claim);
+            if is_sure { &mut self.volumes } else { &mut self.unsure }.push(place);
         }
-        for place in std::mem::take(&mut self.keys_made) {
-            // An account that may not look there cannot delete it either.
-            let found = self.cluster.object(&place).await.unwrap_or_default();
-            let is_ours =
-                found.is_some_and(|live| label(&live, MANAGED_BY.0) == Some(MANAGED_BY.1));
-            if is_ours && !self.secrets.contains(&place) {
+        let made =
+            format!("{instance},{}={},app.kubernetes.io/name={CHART}", MANAGED_BY.0, MANAGED_BY.1);
+        let found = self.labelled(&space, ("secrets", "Secret"), &made).await?;
+        self.secrets.extend(found.into_iter().map(|(_, place)| place));
+        for place in self.belongings.api_keys(self.cluster, &self.owner).await {
+            if !self.secrets.contains(&place) {
                 self.secrets.push(place);
             }
         }
         Ok(())
     }
 
-    async fn named(
+    /// Objects with these labels, without what they hold.
+    async fn labelled(
         &self,
         space: &str,
         (plural, kind): (&str, &str),
         selector: &str,
-    ) -> Result<Vec<Place>, ApplyError> {
+    ) -> Result<Vec<(Value, Place)>, ApplyError> {
         let place = Place::list("/api/v1", Some(space), plural);
         let doing = format!("list the {plural} in {space}");
         let found = self.cluster.list_metadata(&doing, &place, selector).await?;
-        let names = found.iter().filter_map(|object| object.pointer("/metadata/name")?.as_str());
-        Ok(names.map(|name| Place::named("/api/v1", Some(space), plural, kind, name)).collect())
+        let mut places = Vec::new();
+        for object in found {
+            let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+            let place = Place::named("/api/v1", Some(space), plural, kind, name)?;
+            places.push((object, place));
+        }
+        Ok(places)
     }
 
     /// Deletes the release, and with `purge` its volumes and their Secrets too.
@@ -238,14 +255,22 @@ impl<'a> Uninstall<'a> {
         last.release.info.deleted = Stamp::now();
         "Deletion in progress (or silently failed)".clone_into(&mut last.release.info.description);
         self.store.update(&mut last).await?;
-        let (cluster, store, owner) = (self.cluster, self.store.clone(), self.owner.clone());
+        let (store, owner) = (self.store.clone(), self.owner.clone());
+        let cluster = &self.cluster.clone().until(end);
         let hooks = Hooks { cluster, store: &store, owner: &owner, progress, end, limit: timeout };
         hooks.run(&mut last, Event::PreDelete).await?;
         progress.tell(News::Begun(format!("deleting {} objects", self.delete.len())));
-        for (_, place) in &self.delete {
-            cluster.delete(place).await?;
+        let mut going = Vec::new();
+        for Doomed { place, uid, .. } in &self.delete {
+            let is_gone = match uid {
+                Some(uid) => !cluster.delete_one(place, uid).await?,
+                None => !cluster.delete(place).await?,
+            };
+            if !is_gone {
+                going.push(place);
+            }
         }
-        for (_, place) in &self.delete {
+        for place in going {
             wait_gone(cluster, place, end).await?;
         }
         self.pods_gone(end, progress).await?;
@@ -274,17 +299,14 @@ impl<'a> Uninstall<'a> {
     async fn pods_gone(&self, end: Instant, progress: &dyn Progress) -> Result<(), ApplyError> {
         let space = &self.owner.namespace;
         let selector = format!("{INSTANCE}={}", self.owner.name);
-        let pods = self.named(space, ("pods", "Pod"), &selector).await?;
+        let mut pods = self.labelled(space, ("pods", "Pod"), &selector).await?;
+        pods.retain(|(pod, _)| self.belongings.has_pod(pod));
         if !pods.is_empty() {
             progress.tell(News::Begun(format!("waiting for {} pods to end", pods.len())));
         }
-        for pod in pods {
+        for (_, pod) in pods {
             wait_gone(self.cluster, &pod, end).await?;
         }
         Ok(())
     }
-}
-
-fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
-    object.pointer("/metadata/labels")?.get(name)?.as_str()
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ended::job_trouble;
 use super::error::ApplyError;
+use super::late;
 use super::phase::{Phase, runs};
 use super::progress::{News, Progress};
 use super::ready::Readiness;
@@ -104,7 +105,7 @@ pub(crate) async fn wait_ready(
                 None => return Ok(()),
             },
             _ = tick.tick() => watch.tell(),
-            () = sleep_until(end) => return Err(watch.timed_out(limit)),
+            () = sleep_until(end) => return Err(watch.timed_out(limit, release).await),
         }
         if watch.workloads.iter().all(Workload::is_ready) {
             watch.tell();
@@ -190,13 +191,7 @@ impl Watch<'_> {
 
     /// A server that is gone comes back, or the time is over; one that refuses does not.
     fn note_break(&mut self, error: &watcher::Error) -> Result<(), ApplyError> {
-        let status = match error {
-            watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
-                ClusterError::of_watch(error)
-            }
-            watcher::Error::WatchError(status) => ClusterError::of_status(status),
-            other => ClusterError::of_text(&crate::chain(other)),
-        };
+        let status = streams::why(error);
         if matches!(status.code(), Some(401 | 403)) {
             return Err(status.into());
         }
@@ -232,7 +227,7 @@ impl Watch<'_> {
             }
             if is_old(&ill.pod, workload) {
                 // Kubernetes does not replace a pod that never was ready.
-                let place = pod_place(&workload.namespace, &name);
+                let place = pod_place(&workload.namespace, &name)?;
                 self.cluster.delete(&place).await?;
                 self.progress.tell(News::Done(format!(
                     "deleted the pod {name}: it is of an old revision, and cannot start"
@@ -248,14 +243,8 @@ impl Watch<'_> {
     }
 
     fn workload_of(&self, pod: &Pod) -> Option<&Workload> {
-        let owner = pod.owner_references().first()?;
-        self.workloads.iter().filter(|one| !one.is_ready()).find(|one| match one.kind.as_str() {
-            "Deployment" => {
-                owner.kind == "ReplicaSet"
-                    && owner.name.rsplit_once('-').is_some_and(|(name, _)| name == one.name)
-            }
-            kind => owner.kind == kind && owner.name == one.name,
-        })
+        let mut waited_for = self.workloads.iter().filter(|one| !one.is_ready());
+        waited_for.find(|one| late::is_pod_of(pod, &one.kind, &one.name))
     }
 
     async fn pod_trouble(&self, name: &str, ill: &Ill, workload: &Workload) -> Trouble {
@@ -324,24 +313,31 @@ impl Watch<'_> {
         }
     }
 
-    fn timed_out(&self, limit: Duration) -> ApplyError {
+    /// All that is known of what is not ready: of the first, its pod's events and log.
+    async fn timed_out(&self, limit: Duration, release: &str) -> ApplyError {
         let mut waiting: Vec<&Workload> =
             self.workloads.iter().filter(|one| !one.is_ready()).collect();
         waiting.sort_by_key(|one| one.phase);
-        let mut others: Vec<String> =
-            waiting.iter().skip(1).map(|one| format!("{}: {}", one.shown(), one.said())).collect();
+        let mut others = Vec::new();
+        let (mut what, mut last, mut next) = Default::default();
+        if let Some(one) = waiting.first() {
+            (what, last, next) = (one.shown(), one.said().to_owned(), describe(one));
+            let named = (one.kind.as_str(), one.name.as_str());
+            let known = late::of_workload(self.cluster, &one.namespace, named, release).await;
+            if let Some(known) = known {
+                (others, next) = (known.details, known.next);
+            }
+        }
+        others.extend(waiting.iter().skip(1).map(|one| format!("{}: {}", one.shown(), one.said())));
         others.extend(
             self.ill.iter().map(|(name, ill)| format!("pod {name}: {}", ill.trouble.reason)),
         );
         others.extend(self.last_event.iter().map(|event| format!("last event: {event}")));
-        let (what, mut last, next) = match waiting.first() {
-            Some(one) => (one.shown(), one.said().to_owned(), describe(one)),
-            None => Default::default(),
-        };
         if let Some(error) = &self.last_break {
             last = crate::chain(error);
         }
-        ApplyError::Timeout { what, waited: limit, last, others, next }
+        let phase = waiting.first().map(|one| one.phase);
+        ApplyError::Timeout { what, phase, waited: limit, last, others, next }
     }
 }
 
@@ -358,6 +354,6 @@ fn is_old(pod: &Pod, workload: &Workload) -> bool {
     }
 }
 
-fn pod_place(namespace: &str, name: &str) -> Place {
+fn pod_place(namespace: &str, name: &str) -> Result<Place, ClusterError> {
     Place::named("/api/v1", Some(namespace), "pods", "Pod", name)
 }

@@ -10,6 +10,7 @@ use super::release::{
     UpgradeArgs,
 };
 use super::release_args::{ReleaseArgs, ValuesArgs};
+pub(super) use crate::duration::parse as duration;
 use crate::jobs::wait_for::Target;
 
 /// Installs MAAS on Kubernetes; in the cluster, runs the jobs of the chart.
@@ -160,8 +161,12 @@ pub(super) enum Job {
     },
     /// Make the Secrets that are not there, check the others
     Secrets,
-    /// Before an upgrade: remove failed Jobs; stop the regions where MAAS's version changes
-    Quiesce,
+    /// Before an upgrade: remove Jobs of before that must not go on; stop the regions where MAAS's version changes
+    Quiesce {
+        /// The Jobs that the upgrade brings: of these, those under way go on
+        #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+        coming: Vec<String>,
+    },
     /// Wait until something is there
     Wait {
         /// database, database-admin, schema, shared-secret, api, mirror, job/NAME, tcp/HOST:PORT
@@ -223,14 +228,6 @@ pub(super) enum ProbeSubject {
     Rack,
 }
 
-/// `90s`, `15m`, `2h`, `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is no duration such as 90s, 15m or 2h");
-    let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    let duration = span.try_into().map_err(|_| wrong())?;
-    if duration == Duration::ZERO { Err(wrong()) } else { Ok(duration) }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -240,16 +237,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
-        for text in ["", "15", "0s", "-1s", "soon"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 
     #[test]

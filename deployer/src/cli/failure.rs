@@ -151,6 +151,7 @@ fn exit_of(error: &JobError) -> Exit {
     match error {
         JobError::Section(_) | JobError::Settings(_) => Exit::Usage,
         JobError::Downgrade { .. }
+        | JobError::HalfMigrated { .. }
         | JobError::OldServer { .. }
         | JobError::Keyring { .. }
         | JobError::Preflight { .. }

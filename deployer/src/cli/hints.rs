@@ -42,6 +42,17 @@ pub(super) fn job(error: &JobError, settings_from: &str) -> Option<String> {
         JobError::Downgrade { .. } => {
             "use an image of that version or a newer one; to go back, restore the database from before the upgrade"
         }
+        JobError::HalfMigrated { to, .. } => {
+            return Some(format!(
+                "use an image of MAAS {to} or a newer one: its db-sync goes on with the migration; to go back, restore the database from before it"
+            ));
+        }
+        JobError::Migration { .. } => {
+            "mend what it says and run it again, with this MAAS or a newer one: it goes on from there; an older one is refused"
+        }
+        JobError::Record(_) => {
+            "maas-deployer is older than what wrote it: use images.tags.maas_deployer of the newer chart"
+        }
         JobError::Refused { hint, .. }
         | JobError::Failed { hint, .. }
         | JobError::Preflight { hint, .. }
@@ -108,6 +119,7 @@ fn maas(error: &MaasError) -> &'static str {
 
 fn cluster(error: &ClusterError) -> &'static str {
     match error {
+        ClusterError::Name { .. } => "correct the name in the settings",
         ClusterError::Config(_) => "run it in a pod with a service account, or set KUBECONFIG",
         ClusterError::Api { code: 401 | 403, .. } => {
             "the pod's service account lacks the right: check its Role and RoleBinding"

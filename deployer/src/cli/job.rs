@@ -58,7 +58,7 @@ async fn work(job: &Job, context: &Context) -> Result<Report, JobError> {
             jobs::install_self::run(folder, settings.as_deref())
         }
         Job::Secrets => jobs::secrets::run(context).await,
-        Job::Quiesce => jobs::quiesce::run(context).await,
+        Job::Quiesce { coming } => jobs::quiesce::run(context, coming).await,
         Job::Wait { targets } => jobs::wait_for::run(context, targets).await,
         Job::DbInit => jobs::db_init::run(context).await,
         Job::DbSync => jobs::db_sync::run(context).await,
@@ -96,7 +96,7 @@ fn name(job: &Job) -> &'static str {
     match job {
         Job::InstallSelf { .. } => "install-self",
         Job::Secrets => "secrets",
-        Job::Quiesce => "quiesce",
+        Job::Quiesce { .. } => "quiesce",
         Job::Wait { .. } => "wait",
         Job::DbInit => "db-init",
         Job::DbSync => "db-sync",

@@ -71,6 +71,13 @@ impl Output {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// What a person should know, on stderr; nothing with `-q`.
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.error(&format!("note: {text}"));
+        }
+    }
+
     /// A part of an error.
     pub(super) fn error(&self, text: &str) {
         let _ = writeln!(io::stderr(), "{}", printable(text));

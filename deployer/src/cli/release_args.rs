@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kube::config::Kubeconfig;
+use serde_json::Value;
 
 use super::failure::Failure;
 use crate::render::ReleaseInfo;
+use crate::tree::Source;
 use crate::values::{Values, Wanted};
 
 /// The namespace where neither the command line nor the kubeconfig names one.
@@ -92,15 +94,31 @@ impl fmt::Debug for ValuesArgs {
 impl ValuesArgs {
     /// The values, checked.
     pub(super) fn load(&self) -> Result<Values, Failure> {
-        let wanted = Wanted {
+        Values::load(&self.wanted()).map_err(|error| Failure::values(&error))
+    }
+
+    /// The values over others, which `source` names, checked.
+    pub(super) fn load_over(&self, held: Value, source: Source) -> Result<Values, Failure> {
+        let loaded = Values::load_over(held, source, &self.wanted());
+        loaded.map_err(|error| Failure::values(&error))
+    }
+
+    /// Whether values are given. Where images come from is none: it may stand in the
+    /// environment, for all verbs.
+    pub(super) fn is_given(&self) -> bool {
+        let lists = [&self.set, &self.set_string, &self.set_file, &self.set_json];
+        !self.files.is_empty() || lists.into_iter().any(|list| !list.is_empty())
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted {
             files: self.files.clone(),
             json: self.set_json.clone(),
             set: self.set.clone(),
             text: self.set_string.clone(),
             from_file: self.set_file.clone(),
             registry: self.registry.clone(),
-        };
-        Values::load(&wanted).map_err(|error| Failure::values(&error))
+        }
     }
 }
 

@@ -1,5 +1,10 @@
 //! What may go wrong between a job and Kubernetes.
 
+use super::mask::Mask;
+
+/// The API server's word for what it will not take at another time either.
+const INVALID: &str = "Invalid";
+
 /// What the API server says of one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProblem {
@@ -17,6 +22,14 @@ pub enum ClusterError {
     /// There is no cluster to talk to.
     #[error("cannot find a Kubernetes cluster: {0}")]
     Config(String),
+    /// An object cannot be called so: its path would be another's.
+    #[error("{}", needs_name(kind, name))]
+    Name {
+        /// Its kind.
+        kind: String,
+        /// What it is called.
+        name: String,
+    },
     /// The API server refused.
     #[error("cannot {doing}: Kubernetes answers {code}: {message}")]
     Api {
@@ -58,9 +71,19 @@ impl ClusterError {
     }
 
     pub(super) fn new(doing: &str, error: &kube::Error) -> Self {
+        Self::masked(doing, error, &Mask::default())
+    }
+
+    /// As [`Self::new`], of a request with a Secret whose values nobody may read.
+    pub(super) fn masked(doing: &str, error: &kube::Error, mask: &Mask) -> Self {
         let doing = doing.to_owned();
         match error {
             kube::Error::Api(status) => {
+                // That an object has a field which its kind has not, or of another type, is told
+                // as a 500, and without a word for it.
+                let is_invalid = status.message.contains("typed patch object");
+                let reason = if is_invalid { INVALID.to_owned() } else { status.reason.clone() };
+                let status = mask.over(status);
                 let causes = status.details.iter().flat_map(|details| &details.causes);
                 let fields = causes.map(|cause| FieldProblem {
                     reason: cause.reason.clone(),
@@ -70,8 +93,8 @@ impl ClusterError {
                 Self::Api {
                     doing,
                     code: status.code,
-                    message: brief(status),
-                    reason: status.reason.clone(),
+                    message: brief(&status),
+                    reason,
                     fields: fields.collect(),
                 }
             }
@@ -97,10 +120,17 @@ impl ClusterError {
     #[must_use]
     pub fn passes(&self) -> bool {
         match self {
-            Self::Config(_) => false,
+            Self::Config(_) | Self::Name { .. } => false,
             Self::Transport { .. } => true,
-            Self::Api { code, .. } => *code == 429 || *code >= 500,
+            Self::Api { code, reason, .. } => (*code == 429 || *code >= 500) && reason != INVALID,
         }
+    }
+}
+
+fn needs_name(kind: &str, name: &str) -> String {
+    match name {
+        "" => format!("a {kind} needs a name, and has none"),
+        _ => format!("a {kind} cannot be called '{name}'"),
     }
 }
 

@@ -5,7 +5,9 @@
 
 mod error;
 mod image;
+mod mask;
 mod objects;
+mod place;
 mod reach;
 mod secrets;
 mod workloads;
@@ -14,14 +16,18 @@ use std::time::Duration;
 
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
+use tokio::time::Instant;
 use tracing::warn;
+
+use mask::Mask;
 
 pub use error::{ClusterError, FieldProblem};
 pub use image::Image;
-pub use objects::{Applying, FIELD_MANAGER, Kind, Place, prefix};
+pub use objects::{Applying, FIELD_MANAGER, Kind, prefix};
+pub use place::{Collection, Place};
 pub use reach::Forward;
 pub use secrets::{Made, SecretData};
-pub use workloads::{JobState, Pod, Scale};
+pub use workloads::{JobState, ListedJob, Pod, Scale};
 
 /// Pauses between attempts.
 const PAUSES: [Duration; 4] = [
@@ -50,8 +56,10 @@ pub struct Cluster {
     namespace: String,
     /// How long it is asked again where there is no answer.
     persistence: Duration,
-    /// How it is asked again before that.
-    pauses: &'static [Duration],
+    /// When it is not asked again any more.
+    end: Option<Instant>,
+    /// Whether it is asked once only.
+    is_impatient: bool,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -98,7 +106,7 @@ impl Cluster {
         let namespace = config.default_namespace.clone();
         let client =
             Client::try_from(config).map_err(|error| ClusterError::Config(crate::chain(&error)))?;
-        Ok(Self { client, namespace, persistence: Duration::ZERO, pauses: &PAUSES })
+        Ok(Self { client, namespace, persistence: Duration::ZERO, end: None, is_impatient: false })
     }
 
     /// The namespace that the pod is in, or the kubeconfig's context names; else
@@ -112,7 +120,7 @@ impl Cluster {
     #[must_use]
     pub fn with_client(client: Client) -> Self {
         let namespace = client.default_namespace().to_owned();
-        Self { client, namespace, persistence: Duration::ZERO, pauses: &PAUSES }
+        Self { client, namespace, persistence: Duration::ZERO, end: None, is_impatient: false }
     }
 
     /// As this one, but asks for minutes before it gives up: a verb of many calls
@@ -125,7 +133,28 @@ impl Cluster {
     /// As this one, but asks once: for those who look again, or go on without.
     #[must_use]
     pub fn impatient(self) -> Self {
-        Self { persistence: Duration::ZERO, pauses: &[], ..self }
+        Self { persistence: Duration::ZERO, is_impatient: true, ..self }
+    }
+
+    /// As this one, but asks again for no longer than until `end`.
+    #[must_use]
+    pub fn until(self, end: Instant) -> Self {
+        Self { end: Some(end), ..self }
+    }
+
+    /// How a call that begins now goes on asking. When the time is over there still is a
+    /// record to be closed: it is tried, and not for long.
+    fn patience(&self) -> Patience {
+        if self.is_impatient {
+            return Patience { pauses: 0, persistence: Duration::ZERO };
+        }
+        match self.end.map(|end| end.saturating_duration_since(Instant::now())) {
+            Some(Duration::ZERO) => Patience { pauses: 2, persistence: Duration::ZERO },
+            Some(left) => {
+                Patience { persistence: left.min(self.persistence), ..Patience::default() }
+            }
+            None => Patience { persistence: self.persistence, ..Patience::default() },
+        }
     }
 
     /// Whether there is an API server that knows this account.
@@ -162,25 +191,41 @@ async fn patiently<T>(
     doing: &str,
     ask: impl AsyncFnMut() -> Result<T, kube::Error>,
 ) -> Result<T, ClusterError> {
-    persistently(doing, Duration::ZERO, &PAUSES, ask).await
+    persistently(doing, Patience::default(), &Mask::default(), ask).await
 }
 
-/// As [`patiently`], and after that until `persistence` is over.
+/// How often, and for how long, something is asked again.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// How many of [`PAUSES`].
+    pauses: usize,
+    /// And then until this is over.
+    persistence: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { pauses: PAUSES.len(), persistence: Duration::ZERO }
+    }
+}
+
+/// Asks until it is answered, or `patience` is at its end. What `mask` hides is told
+/// nowhere.
 async fn persistently<T>(
     doing: &str,
-    persistence: Duration,
-    pauses: &[Duration],
+    patience: Patience,
+    mask: &Mask,
     mut ask: impl AsyncFnMut() -> Result<T, kube::Error>,
 ) -> Result<T, ClusterError> {
-    let end = tokio::time::Instant::now() + persistence;
-    let (mut left, last) = (pauses.iter(), pauses.get(2));
+    let end = Instant::now() + patience.persistence;
+    let mut pauses = PAUSES.iter().take(patience.pauses);
     loop {
         let error = match ask().await {
             Ok(answer) => return Ok(answer),
-            Err(error) => ClusterError::new(doing, &error),
+            Err(error) => ClusterError::masked(doing, &error, mask),
         };
-        let is_early = tokio::time::Instant::now() < end;
-        let pause = left.next().or_else(|| last.filter(|_| is_early));
+        let is_early = Instant::now() < end;
+        let pause = pauses.next().or_else(|| PAUSES.get(2).filter(|_| is_early));
         match pause {
             Some(pause) if error.passes() => {
                 let reason = crate::chain(&error);

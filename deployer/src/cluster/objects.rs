@@ -5,57 +5,12 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::error::ClusterError;
+use super::mask::Mask;
+use super::place::{Collection, Place};
 use super::{Cluster, PATIENCE, persistently};
 
 /// Who owns the fields that this program sets.
 pub const FIELD_MANAGER: &str = "maas-deployer";
-
-/// Where an object is, and how people call it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    path: String,
-    collection: String,
-    shown: String,
-}
-
-impl Place {
-    /// An object: `prefix` is `/api/v1` or `/apis/GROUP/VERSION`.
-    #[must_use]
-    pub fn named(
-        prefix: &str,
-        namespace: Option<&str>,
-        plural: &str,
-        kind: &str,
-        name: &str,
-    ) -> Self {
-        let collection = collection(prefix, namespace, plural);
-        let shown = match namespace {
-            Some(namespace) => format!("{kind} {namespace}/{name}"),
-            None => format!("{kind} {name}"),
-        };
-        Self { path: format!("{collection}/{name}"), collection, shown }
-    }
-
-    /// All objects of a kind, in a namespace or everywhere.
-    #[must_use]
-    pub fn list(prefix: &str, namespace: Option<&str>, plural: &str) -> Self {
-        let collection = collection(prefix, namespace, plural);
-        Self { path: collection.clone(), collection, shown: plural.to_owned() }
-    }
-
-    /// `StatefulSet maas/maas-region`.
-    #[must_use]
-    pub fn shown(&self) -> &str {
-        &self.shown
-    }
-}
-
-fn collection(prefix: &str, namespace: Option<&str>, plural: &str) -> String {
-    match namespace {
-        Some(namespace) => format!("{prefix}/namespaces/{namespace}/{plural}"),
-        None => format!("{prefix}/{plural}"),
-    }
-}
 
 /// A kind of object that the server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +64,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`].
     pub async fn object(&self, place: &Place) -> Result<Option<Value>, ClusterError> {
-        let doing = format!("read the {}", place.shown);
-        match self.ask(&doing, "GET", &place.path, None, JSON).await {
+        let doing = format!("read the {}", place.shown());
+        match self.ask(&doing, "GET", place.path(), None, JSON).await {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.code() == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -125,10 +80,10 @@ impl Cluster {
     pub async fn list(
         &self,
         doing: &str,
-        place: &Place,
+        place: &Collection,
         select: (&str, &str),
     ) -> Result<Vec<Value>, ClusterError> {
-        let path = format!("{}?{}", place.path, query(&[select]));
+        let path = format!("{}?{}", place.path(), query(&[select]));
         Ok(items(self.ask(doing, "GET", &path, None, JSON).await?))
     }
 
@@ -139,10 +94,10 @@ impl Cluster {
     pub async fn list_metadata(
         &self,
         doing: &str,
-        place: &Place,
+        place: &Collection,
         selector: &str,
     ) -> Result<Vec<Value>, ClusterError> {
-        let path = format!("{}?{}", place.path, query(&[("labelSelector", selector)]));
+        let path = format!("{}?{}", place.path(), query(&[("labelSelector", selector)]));
         Ok(items(self.ask(doing, "GET", &path, None, METADATA).await?))
     }
 
@@ -151,8 +106,23 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`], with 409 where it is there.
     pub async fn create(&self, place: &Place, object: &Value) -> Result<Value, ClusterError> {
-        let path = format!("{}?fieldManager={FIELD_MANAGER}", place.collection);
-        self.ask(&format!("make the {}", place.shown), "POST", &path, Some(object), JSON).await
+        let path = format!("{}?fieldManager={FIELD_MANAGER}", place.collection());
+        self.ask(&format!("make the {}", place.shown()), "POST", &path, Some(object), JSON).await
+    }
+
+    /// Whether the server would make an object; nothing is written. One that is there
+    /// and has to go first is no reason against it.
+    ///
+    /// # Errors
+    /// [`ClusterError`] where it would not.
+    pub async fn try_create(&self, place: &Place, object: &Value) -> Result<(), ClusterError> {
+        let path = format!("{}?fieldManager={FIELD_MANAGER}&dryRun=All", place.collection());
+        let doing = format!("try to make the {} anew", place.shown());
+        match self.ask(&doing, "POST", &path, Some(object), JSON).await {
+            // The server looks for another of that name last.
+            Err(error) if error.code() == Some(409) => Ok(()),
+            result => result.map(drop),
+        }
     }
 
     /// Writes a whole object, whose `resourceVersion` must still be the one it has.
@@ -160,8 +130,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`], with 409 where it was changed.
     pub async fn replace(&self, place: &Place, object: &Value) -> Result<Value, ClusterError> {
-        let path = format!("{}?fieldManager={FIELD_MANAGER}", place.path);
-        self.ask(&format!("write the {}", place.shown), "PUT", &path, Some(object), JSON).await
+        let path = format!("{}?fieldManager={FIELD_MANAGER}", place.path());
+        self.ask(&format!("write the {}", place.shown()), "PUT", &path, Some(object), JSON).await
     }
 
     /// Sets the fields of `object` that others do not own, and gives back the whole.
@@ -174,15 +144,15 @@ impl Cluster {
         object: &Value,
         how: Applying,
     ) -> Result<Value, ClusterError> {
-        let mut path = format!("{}?fieldManager={FIELD_MANAGER}", place.path);
+        let mut path = format!("{}?fieldManager={FIELD_MANAGER}", place.path());
         if how.force {
             path.push_str("&force=true");
         }
         let doing = if how.dry_run {
             path.push_str("&dryRun=All");
-            format!("try what would become of the {}", place.shown)
+            format!("try what would become of the {}", place.shown())
         } else {
-            format!("apply the {}", place.shown)
+            format!("apply the {}", place.shown())
         };
         self.ask(&doing, "PATCH", &path, Some(object), APPLY).await
     }
@@ -192,8 +162,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`].
     pub async fn try_replace(&self, place: &Place, object: &Value) -> Result<Value, ClusterError> {
-        let path = format!("{}?fieldManager={FIELD_MANAGER}&dryRun=All", place.path);
-        let doing = format!("try what would become of the {}", place.shown);
+        let path = format!("{}?fieldManager={FIELD_MANAGER}&dryRun=All", place.path());
+        let doing = format!("try what would become of the {}", place.shown());
         self.ask(&doing, "PUT", &path, Some(object), JSON).await
     }
 
@@ -202,8 +172,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`].
     pub async fn merge(&self, place: &Place, patch: &Value) -> Result<Value, ClusterError> {
-        let path = format!("{}?fieldManager={FIELD_MANAGER}", place.path);
-        self.ask(&format!("change the {}", place.shown), "PATCH", &path, Some(patch), MERGE).await
+        let path = format!("{}?fieldManager={FIELD_MANAGER}", place.path());
+        self.ask(&format!("change the {}", place.shown()), "PATCH", &path, Some(patch), MERGE).await
     }
 
     /// Removes an object and what it made, and says whether it was there. What
@@ -214,8 +184,26 @@ impl Cluster {
     pub async fn delete(&self, place: &Place) -> Result<bool, ClusterError> {
         let options = json!({"kind": "DeleteOptions", "apiVersion": "v1",
             "propagationPolicy": "Background"});
-        let doing = format!("delete the {}", place.shown);
-        match self.ask(&doing, "DELETE", &place.path, Some(&options), JSON).await {
+        self.remove(place, &options).await
+    }
+
+    /// As [`Self::delete`], of the object with this `uid`: one that took its place and
+    /// name meanwhile stays.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn delete_one(&self, place: &Place, uid: &str) -> Result<bool, ClusterError> {
+        let options = json!({"kind": "DeleteOptions", "apiVersion": "v1",
+            "propagationPolicy": "Background", "preconditions": {"uid": uid}});
+        match self.remove(place, &options).await {
+            Err(error) if error.code() == Some(409) => Ok(false),
+            result => result,
+        }
+    }
+
+    async fn remove(&self, place: &Place, options: &Value) -> Result<bool, ClusterError> {
+        let doing = format!("delete the {}", place.shown());
+        match self.ask(&doing, "DELETE", place.path(), Some(options), JSON).await {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some(404) => Ok(false),
             Err(error) => Err(error),
@@ -261,7 +249,8 @@ impl Cluster {
         body: Option<&Value>,
         form: Form,
     ) -> Result<Value, ClusterError> {
-        persistently(doing, self.persistence, self.pauses, async || {
+        let mask = Mask::of(body);
+        persistently(doing, self.patience(), &mask, async || {
             let request = request(method, path, body, form)
                 .map_err(|error| kube::Error::Service(Box::new(error)))?;
             match timeout(PATIENCE, self.client.request::<Value>(request)).await {

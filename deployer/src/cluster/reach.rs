@@ -66,7 +66,7 @@ impl Cluster {
         pod: &str,
         parameters: &LogParams,
     ) -> Result<impl AsyncRead + Unpin + use<>, ClusterError> {
-        let stream = self.pods(namespace).log_stream(pod, parameters).await;
+        let stream = self.pods_api(namespace).log_stream(pod, parameters).await;
         let failed = |error| ClusterError::new(&format!("read the log of the pod {pod}"), &error);
         stream.map(Box::pin).map_err(failed)
     }
@@ -87,7 +87,7 @@ impl Cluster {
         let failed = |reason: String| ClusterError::Transport { doing: doing.clone(), reason };
         let how =
             AttachParams::default().container(container).stdin(false).stdout(true).stderr(false);
-        let process = self.pods(namespace).exec(pod, command.iter().copied(), &how).await;
+        let process = self.pods_api(namespace).exec(pod, command.iter().copied(), &how).await;
         let mut process = process.map_err(|error| ClusterError::new(&doing, &error))?;
         let status = process.take_status();
         let mut text = String::new();
@@ -128,7 +128,7 @@ impl Cluster {
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(local)?;
         let here = listener.local_addr().map_err(local)?.port();
-        let pods = self.pods(namespace);
+        let pods = self.pods_api(namespace);
         // Whether it is allowed is learned before anybody connects.
         let first = pods.portforward(pod, &[port]).await;
         let mut ready = Some(first.map_err(|error| ClusterError::new(&doing, &error))?);
@@ -152,7 +152,7 @@ impl Cluster {
         Ok(Forward { port: here, task })
     }
 
-    fn pods(&self, namespace: &str) -> Api<KubePod> {
+    fn pods_api(&self, namespace: &str) -> Api<KubePod> {
         Api::namespaced(self.client(), namespace)
     }
 }

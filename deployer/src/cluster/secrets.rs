@@ -10,7 +10,8 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::error::ClusterError;
-use super::{Cluster, MANAGED_BY, patiently};
+use super::mask::Mask;
+use super::{Cluster, MANAGED_BY, Patience, patiently, persistently};
 use crate::secret::Secret;
 
 /// What a Secret holds. Values that are no text are left out.
@@ -72,7 +73,8 @@ impl Cluster {
         let api = self.secrets(namespace);
         let doing = format!("make the Secret {namespace}/{name}");
         let parameters = PostParams::default();
-        match patiently(&doing, async || api.create(&parameters, &secret).await).await {
+        let create = async || api.create(&parameters, &secret).await;
+        match persistently(&doing, Patience::default(), &Mask::of_data(data), create).await {
             Ok(_) => Ok(Made::New),
             Err(error) if error.code() == Some(409) => Ok(Made::Before),
             Err(error) => Err(error),
@@ -93,7 +95,8 @@ impl Cluster {
         let api = self.secrets(namespace);
         let doing = format!("change the Secret {namespace}/{name}");
         let parameters = PatchParams::default();
-        patiently(&doing, async || api.patch(name, &parameters, &patch).await).await.map(drop)
+        let change = async || api.patch(name, &parameters, &patch).await;
+        persistently(&doing, Patience::default(), &Mask::of_data(data), change).await.map(drop)
     }
 
     fn secrets(&self, namespace: &str) -> Api<KubeSecret> {

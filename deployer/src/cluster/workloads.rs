@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod as KubePod;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
@@ -75,6 +75,41 @@ pub enum JobState {
     Failed(String),
 }
 
+/// A Job of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedJob {
+    /// Its name.
+    pub name: String,
+    /// What tells it from others of its name.
+    pub uid: Option<String>,
+    /// Its label `app.kubernetes.io/component`.
+    pub component: Option<String>,
+    /// Whether it is a hook of Helm's.
+    pub is_hook: bool,
+    /// How it stands.
+    pub state: JobState,
+}
+
+impl ListedJob {
+    /// Whether both are the same object, whatever became of it.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.name == other.name && self.uid == other.uid
+    }
+}
+
+impl From<&Job> for ListedJob {
+    fn from(job: &Job) -> Self {
+        Self {
+            name: job.name_any(),
+            uid: job.uid(),
+            component: job.labels().get("app.kubernetes.io/component").cloned(),
+            is_hook: job.annotations().contains_key("helm.sh/hook"),
+            state: state(job),
+        }
+    }
+}
+
 impl Cluster {
     /// How many pods a StatefulSet wants; `None` where there is none.
     ///
@@ -135,7 +170,19 @@ impl Cluster {
         Ok(patiently(&doing, async || api.get_opt(name).await).await?.map(Pod::from))
     }
 
-    /// The pods that a StatefulSet made.
+    /// The pods that fit a selector.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, ClusterError> {
+        let api: Api<KubePod> = Api::namespaced(self.client.clone(), namespace);
+        let parameters = ListParams::default().labels(selector);
+        let doing = format!("list the pods in {namespace}");
+        let list = patiently(&doing, async || api.list(&parameters).await).await?;
+        Ok(list.items.into_iter().map(Pod::from).collect())
+    }
+
+    /// Those of them that a StatefulSet made.
     ///
     /// # Errors
     /// [`ClusterError`].
@@ -145,12 +192,9 @@ impl Cluster {
         selector: &str,
         statefulset: &str,
     ) -> Result<Vec<Pod>, ClusterError> {
-        let api: Api<KubePod> = Api::namespaced(self.client.clone(), namespace);
-        let parameters = ListParams::default().labels(selector);
-        let doing = format!("list the pods in {namespace}");
-        let list = patiently(&doing, async || api.list(&parameters).await).await?;
-        let pods = list.items.into_iter().map(Pod::from);
-        Ok(pods.filter(|pod| pod.owner.as_deref() == Some(statefulset)).collect())
+        let mut pods = self.pods(namespace, selector).await?;
+        pods.retain(|pod| pod.owner.as_deref() == Some(statefulset));
+        Ok(pods)
     }
 
     /// How a Job stands.
@@ -164,36 +208,42 @@ impl Cluster {
         Ok(found.as_ref().map_or(JobState::Absent, state))
     }
 
-    /// Removes the Jobs that failed and whose names begin with `prefix`, with their pods, and
-    /// returns their names.
+    /// The Jobs that fit a selector.
     ///
     /// # Errors
     /// [`ClusterError`].
-    pub async fn delete_failed_jobs(
+    pub async fn jobs_of(
         &self,
         namespace: &str,
         selector: &str,
-        prefix: &str,
-    ) -> Result<Vec<String>, ClusterError> {
+    ) -> Result<Vec<ListedJob>, ClusterError> {
         let api = self.jobs(namespace);
         let parameters = ListParams::default().labels(selector);
         let doing = format!("list the Jobs in {namespace}");
         let list = patiently(&doing, async || api.list(&parameters).await).await?;
-        let failed = list.items.iter().filter(|job| {
-            matches!(state(job), JobState::Failed(_)) && job.name_any().starts_with(prefix)
-        });
-        let mut deleted = Vec::new();
-        for job in failed {
-            let name = job.name_any();
-            let doing = format!("delete the failed Job {namespace}/{name}");
-            let background = DeleteParams::background();
-            match patiently(&doing, async || api.delete(&name, &background).await).await {
-                Ok(_) => deleted.push(name),
-                Err(error) if error.code() == Some(404) => {}
-                Err(error) => return Err(error),
-            }
+        Ok(list.items.iter().map(ListedJob::from).collect())
+    }
+
+    /// Deletes a Job, its pods soon after it, and says whether it was there: another one that has
+    /// taken its name since it was listed is left.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn delete_job(&self, namespace: &str, job: &ListedJob) -> Result<bool, ClusterError> {
+        let api = self.jobs(namespace);
+        let doing = format!("delete the Job {namespace}/{}", job.name);
+        let parameters = DeleteParams {
+            preconditions: job
+                .uid
+                .clone()
+                .map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
+            ..DeleteParams::background()
+        };
+        match patiently(&doing, async || api.delete(&job.name, &parameters).await).await {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(deleted)
     }
 
     fn jobs(&self, namespace: &str) -> Api<Job> {

@@ -195,4 +195,14 @@ impl Session {
         let row = self.client.query_one(sql, parameters).await.map_err(query)?;
         row.try_get(0).map_err(query)
     }
+
+    /// The number of a transaction that writes, begun now. Where two of them follow each other,
+    /// nothing was written between them, in no database of the server.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub async fn transaction_number(&self) -> Result<i64, DatabaseError> {
+        let sql = "SELECT pg_current_xact_id()::text::bigint";
+        self.value("ask for the number of a transaction", sql, &[]).await
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_postgres::Row;
+
 use super::connect::Session;
 use super::error::DatabaseError;
 use crate::wait::{State, Wait, WaitError};
@@ -52,6 +54,58 @@ impl<'a> Lock<'a> {
     pub fn is_held(&self) -> bool {
         !self.0.is_over()
     }
+
+    /// Returns when it is held no more.
+    pub async fn lost(&self) {
+        while self.is_held() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Waits, at most `limit`, for what this user's other sessions were writing when this is
+    /// called. The statement of a program that died goes on to its end, and is taken back then.
+    ///
+    /// # Errors
+    /// [`DatabaseError`], [`WaitError`].
+    pub async fn others<E>(&self, limit: Duration) -> Result<(), E>
+    where
+        E: From<DatabaseError> + From<WaitError>,
+    {
+        let doing = "look for transactions that are open";
+        let now: String = self.0.value(doing, "SELECT clock_timestamp()::text", &[]).await?;
+        let sql = "SELECT pid, coalesce(host(client_addr), 'this host') FROM pg_stat_activity \
+            WHERE datname = current_database() AND usename = current_user \
+            AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL \
+            AND xact_start < $1::text::timestamptz ORDER BY xact_start LIMIT 1";
+        Wait::new("what an earlier migration began in the database to end", limit)
+            .until(async || {
+                let Some(row) = self.0.row(doing, sql, &[&now]).await? else {
+                    return Ok(State::Ready(()));
+                };
+                let LockHolder { pid, address } = LockHolder::from(&row);
+                Ok(State::Waiting(format!("process {pid} of {address} has written and not ended")))
+            })
+            .await
+    }
+}
+
+impl LockHolder {
+    /// Who holds the lock that a schema migration holds, in this session's database.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub async fn of_schema(session: &Session) -> Result<Option<Self>, DatabaseError> {
+        holder(session).await
+    }
+}
+
+impl From<&Row> for LockHolder {
+    fn from(row: &Row) -> Self {
+        Self {
+            pid: row.try_get(0).unwrap_or_default(),
+            address: row.try_get(1).unwrap_or_default(),
+        }
+    }
 }
 
 async fn holder(session: &Session) -> Result<Option<LockHolder>, DatabaseError> {
@@ -61,8 +115,5 @@ async fn holder(session: &Session) -> Result<Option<LockHolder>, DatabaseError> 
         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
         AND (l.classid::bigint << 32) | l.objid::bigint = $1 LIMIT 1";
     let row = session.row("see who holds the lock of the schema", sql, &[&SCHEMA]).await?;
-    Ok(row.map(|row| LockHolder {
-        pid: row.try_get(0).unwrap_or_default(),
-        address: row.try_get(1).unwrap_or_default(),
-    }))
+    Ok(row.as_ref().map(LockHolder::from))
 }

@@ -54,8 +54,7 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     }
     if let Some(plan) = plan {
         if settings.mirror().is_ok() {
-            let patient = Context { timeout: Some(plan.patience(context)), ..context.clone() };
-            wait_for::mirror(&patient).await?;
+            wait_for::mirror(context).await?;
         }
         plan.carry_out(context, &maas, &mut report).await?;
     }
@@ -152,11 +151,6 @@ impl<'a> Plan<'a> {
             selections: selections.collect(),
             images,
         })
-    }
-
-    /// How long to wait for what the mirror has to fetch first.
-    fn patience(&self, context: &Context) -> Duration {
-        context.limit(Duration::from_secs(self.images.timeout_s))
     }
 
     async fn carry_out(

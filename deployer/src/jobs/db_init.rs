@@ -224,7 +224,8 @@ impl Init {
     }
 }
 
-async fn check_server(session: &Session) -> Result<(), JobError> {
+/// Refuses a server that is older than what MAAS takes.
+pub(super) async fn check_server(session: &Session) -> Result<(), JobError> {
     let number = "SELECT current_setting('server_version_num')::int";
     let number: i32 = session.value("read the server's version", number, &[]).await?;
     if number >= OLDEST {

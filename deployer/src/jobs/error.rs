@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::schema;
 use crate::cluster::ClusterError;
 use crate::database::{DatabaseError, IdentifierError};
 use crate::keyring::KeyringError;
@@ -67,6 +68,9 @@ pub enum JobError {
     /// The image's version cannot be told.
     #[error("cannot tell the version of MAAS in this image")]
     ImageVersion(#[source] VersionError),
+    /// What db-sync recorded cannot be read.
+    #[error("cannot read what maas_deployer.schema_record says of the schema")]
+    Record(#[source] VersionError),
     /// The database's server is too old for MAAS.
     #[error("the database server is PostgreSQL {found}; MAAS needs 14 or newer")]
     OldServer {
@@ -82,6 +86,27 @@ pub enum JobError {
         recorded: Version,
         /// What this image has.
         image: Version,
+    },
+    /// The schema is half way to a newer MAAS.
+    #[error(
+        "a migration of the database's schema {} has begun and not ended, and this image has MAAS {image}, which is older",
+        schema::way(*from, *to)
+    )]
+    HalfMigrated {
+        /// What it was of; `None` where there was none.
+        from: Option<Version>,
+        /// What it will be of.
+        to: Version,
+        /// What this image has.
+        image: Version,
+    },
+    /// A migration of the schema ended half way.
+    #[error("the migration of the schema {way} has begun and not ended")]
+    Migration {
+        /// From what to what.
+        way: String,
+        /// How it ended.
+        source: CommandError,
     },
     /// Refused before anything was changed: the reason, and what to do.
     #[error("{reason}")]

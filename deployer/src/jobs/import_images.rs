@@ -44,8 +44,7 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     let images = context.settings.images()?;
     let limit = context.limit(Duration::from_secs(images.timeout_s));
     if context.settings.mirror().is_ok() {
-        let patient = Context { timeout: Some(limit), ..context.clone() };
-        wait_for::mirror(&patient).await?;
+        wait_for::mirror(context).await?;
     }
     let maas = context.maas_with_key().await?;
     stale_regions::remove(context, &maas, &mut report).await?;

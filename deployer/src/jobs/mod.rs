@@ -25,6 +25,7 @@ pub mod wait_for;
 mod context;
 mod error;
 mod files;
+mod old_jobs;
 mod region_image;
 mod report;
 pub(crate) mod resources;

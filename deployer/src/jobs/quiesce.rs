@@ -1,9 +1,9 @@
 //! `quiesce`: what must end before an upgrade begins.
 //!
-//! Failed Jobs go: a Job of the same content would keep its failed self, and its
-//! name. Where the image brings another version of MAAS, no region may run while
-//! the schema changes: the StatefulSet is scaled to none; Helm's upgrade, which
-//! follows, brings it back.
+//! Jobs go that have failed, and those that would go on with what the upgrade is to
+//! change: `old_jobs` says which. Where the image brings another version of MAAS, no
+//! region may run while the schema changes: the StatefulSet is scaled to none; Helm's
+//! upgrade, which follows, brings it back.
 //!
 //! The database says which version it is of. Where it cannot be asked, as when its
 //! password was changed and db-init has yet to set it, regions may go on only if
@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::error::JobError;
+use super::old_jobs::{Judge, OldJobs};
+use super::region_image;
 use super::report::Report;
-use super::{region_image, schema};
+use super::schema::{self, Recorded};
 use crate::cluster::{Cluster, Image, Pod};
-use crate::database::{ConnectProblem, DatabaseError};
+use crate::database::{ConnectProblem, DatabaseError, LockHolder, Session};
 use crate::secret::Login;
 use crate::version::Version;
 use crate::wait::{State, Wait};
@@ -33,18 +35,36 @@ const REGION: &str = "region";
 /// The container of this job.
 const OWN: &str = "quiesce";
 
-/// Removes failed Jobs, and stops the regions where MAAS's version changes.
+/// How long a migration whose Job was deleted may hold its lock.
+const UNLOCK: Duration = Duration::from_secs(5 * 60);
+
+/// Removes Jobs that must not go on, and stops the regions where MAAS's version changes.
+/// `coming` are the names of the Jobs that the upgrade brings.
 ///
 /// # Errors
-/// [`JobError`]; [`JobError::Downgrade`] before anything is stopped.
-pub async fn run(context: &Context) -> Result<Report, JobError> {
+/// [`JobError`]; [`JobError::Downgrade`] and [`JobError::HalfMigrated`] before anything is stopped.
+pub async fn run(context: &Context, coming: &[String]) -> Result<Report, JobError> {
     let mut report = Report::default();
     let regions = Regions::new(context).await?;
     let image = region_image::version().await?;
-    // What is refused leaves all as it is, failed Jobs and their logs too.
-    let plan = plan(context, &regions, image).await?;
-    for job in regions.delete_failed_jobs().await? {
-        report.changed(format!("deleted the failed Job {job}"));
+    // What is refused leaves all as it is, Jobs and their logs too.
+    let schema = recorded(context).await?;
+    let mut plan = match &schema {
+        Schema::Of(_, recorded) => decide(*recorded, image)?,
+        Schema::Unknown(reason) => without_database(context, &regions, reason).await?,
+    };
+    let is_migrating = schema.is_migrating().await?;
+    let jobs = OldJobs {
+        cluster: &regions.cluster,
+        namespace: regions.namespace,
+        selector: &regions.selector,
+        judge: Judge { prefix: &regions.prefix, coming, is_migrating },
+    };
+    let had_migration = jobs.delete(context, &mut report).await?;
+    if let (true, Schema::Of(session, _)) = (had_migration, &schema) {
+        unlocked(context, session).await?;
+        // It may have begun or ended since it was asked about.
+        plan = decide(schema::recorded(session).await?, image)?;
     }
     match plan {
         Plan::GoOn(reason) => report.noted(reason),
@@ -57,24 +77,33 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
 enum Plan {
     /// They go on, and why.
     GoOn(String),
-    /// They end, as the schema is of this version and will be of another.
-    Stop(Option<Version>),
+    /// They end, as the schema is so and will be of another version.
+    Stop(Recorded),
 }
 
-async fn plan(context: &Context, regions: &Regions<'_>, image: Version) -> Result<Plan, JobError> {
-    let recorded = match recorded(context).await? {
-        Schema::Of(recorded) => recorded,
-        Schema::Unknown(reason) => {
-            return without_database(context, regions, &reason).await.map(Plan::GoOn);
-        }
-    };
+fn decide(recorded: Recorded, image: Version) -> Result<Plan, JobError> {
     schema::check(recorded, image)?;
-    if recorded == Some(image) {
+    if recorded == Recorded::At(image) {
         return Ok(Plan::GoOn(format!(
             "the schema is of MAAS {image}, as the image: regions go on"
         )));
     }
     Ok(Plan::Stop(recorded))
+}
+
+/// A migration whose Job was deleted holds its lock until its session has ended.
+async fn unlocked(context: &Context, session: &Session) -> Result<(), JobError> {
+    Wait::new("the lock of the schema to be free", context.limit(UNLOCK))
+        .next("SELECT * FROM pg_stat_activity, in MAAS's database")
+        .until(async || {
+            Ok::<_, JobError>(match LockHolder::of_schema(session).await? {
+                None => State::Ready(()),
+                Some(LockHolder { pid, address }) => {
+                    State::Waiting(format!("it holds the lock: process {pid} of {address}"))
+                }
+            })
+        })
+        .await
 }
 
 struct Regions<'a> {
@@ -104,11 +133,6 @@ impl<'a> Regions<'a> {
             ),
             statefulset,
         })
-    }
-
-    async fn delete_failed_jobs(&self) -> Result<Vec<String>, JobError> {
-        let (namespace, selector) = (self.namespace, &self.selector);
-        Ok(self.cluster.delete_failed_jobs(namespace, selector, &self.prefix).await?)
     }
 
     /// Those whose own containers have started. One that waits in its init containers is no
@@ -184,10 +208,22 @@ fn shown(image: &Image) -> String {
 
 /// What the database says of its schema.
 enum Schema {
-    /// It is of this version, as db-sync recorded it.
-    Of(Option<Version>),
+    /// It is so, as db-sync recorded it; and the session that said it.
+    Of(Session, Recorded),
     /// It cannot be asked, and why.
     Unknown(String),
+}
+
+impl Schema {
+    /// Whether a migration is under way, rather than half done.
+    async fn is_migrating(&self) -> Result<bool, JobError> {
+        match self {
+            Self::Of(session, Recorded::Between { .. }) => {
+                Ok(LockHolder::of_schema(session).await?.is_some())
+            }
+            _ => Ok(false),
+        }
+    }
 }
 
 /// Asks as whoever gets in: before the upgrade that is who the Secret says, unless another upgrade
@@ -199,7 +235,7 @@ async fn recorded(context: &Context) -> Result<Schema, JobError> {
     for login in logins(context)? {
         let error = match server.connect(&login, name).await {
             Ok(session) => match schema::recorded(&session).await {
-                Ok(recorded) => return Ok(Schema::Of(recorded)),
+                Ok(recorded) => return Ok(Schema::Of(session, recorded)),
                 Err(JobError::Database(error)) if error.is_outside() => error,
                 Err(error) => return Err(error),
             },
@@ -244,15 +280,17 @@ async fn without_database(
     context: &Context,
     regions: &Regions<'_>,
     reason: &str,
-) -> Result<String, JobError> {
+) -> Result<Plan, JobError> {
     let running = regions.running().await?;
     if running.is_empty() {
-        return Ok(format!("the database cannot be asked, and no region runs ({reason})"));
+        return Ok(Plan::GoOn(format!(
+            "the database cannot be asked, and no region runs ({reason})"
+        )));
     }
     let Some(other) = regions.of_another_image(context, &running).await? else {
-        return Ok(format!(
+        return Ok(Plan::GoOn(format!(
             "the database cannot be asked ({reason}); the image stays, and with it MAAS's version: regions go on"
-        ));
+        )));
     };
     let pods: Vec<String> = running.iter().map(Pod::shown).collect();
     Err(JobError::refused(
@@ -270,7 +308,7 @@ async fn without_database(
 async fn stop(
     context: &Context,
     regions: &Regions<'_>,
-    recorded: Option<Version>,
+    recorded: Recorded,
     image: Version,
     report: &mut Report,
 ) -> Result<(), JobError> {
@@ -279,11 +317,16 @@ async fn stop(
         report.noted(format!("there is no StatefulSet {name} yet"));
         return Ok(());
     };
-    let from =
-        recorded.map_or_else(|| "an unknown version".to_owned(), |old| format!("MAAS {old}"));
+    let why = match recorded {
+        Recorded::Nothing => format!("an unknown version becomes {image}"),
+        Recorded::At(old) => format!("MAAS {old} becomes {image}"),
+        Recorded::Between { from, to } => {
+            format!("a migration {} has begun and not ended", schema::way(from, to))
+        }
+    };
     if scale.wanted > 0 {
         regions.cluster.set_scale(namespace, name, 0).await?;
-        report.changed(format!("scaled {name} from {} to 0: {from} becomes {image}", scale.wanted));
+        report.changed(format!("scaled {name} from {} to 0: {why}", scale.wanted));
     }
     Wait::new(format!("the pods of {name} to end"), context.limit(LIMIT))
         .next(format!("kubectl get pods -n {namespace} -l {}", regions.selector))

@@ -20,6 +20,9 @@ use crate::secret::Secret;
 /// How long `maas-rack register` may take: it restarts the rack's service.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// How long it waits for the region; systemd starts it again.
+const REGION: Duration = Duration::from_secs(15 * 60);
+
 /// Where MAAS keeps a rack's state, and its configuration.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -55,7 +58,8 @@ pub async fn run(context: &Context, places: &Places) -> Result<Report, JobError>
         report.noted(format!("the rack is registered with {url}"));
         return Ok(report);
     }
-    wait_for::run(context, &[wait_for::Target::Api]).await?;
+    let patient = Context { timeout: Some(context.limit(REGION)), ..context.clone() };
+    wait_for::run(&patient, &[wait_for::Target::Api]).await?;
     // The secret comes on stdin, which the command reads where a URL is given.
     Run::new("maas-rack", LIMIT)
         .args(["register", "--url", &url])

@@ -4,13 +4,20 @@
 //! one of them to tell its free space: after a scale-down, imports would never
 //! begin. A row goes only where all of this holds: its host name is one of the
 //! StatefulSet's, with a number that the StatefulSet does not want any more; no
-//! pod of that name is there; and MAAS itself calls it dead.
+//! pod of that name is there; and MAAS itself calls it dead. A pod takes a while to
+//! end, and MAAS to notice: both are waited for.
+
+use std::time::Duration;
 
 use super::context::Context;
 use super::error::JobError;
 use super::report::Report;
-use crate::cluster::ClusterError;
+use crate::cluster::{Cluster, ClusterError};
 use crate::maas::{Client, Controller};
+use crate::wait::{State, Wait};
+
+/// How long a region that is not wanted any more may take to end, and MAAS to call it dead.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Removes them. Where the cluster cannot be asked, nothing is removed.
 pub(super) async fn remove(
@@ -22,45 +29,97 @@ pub(super) async fn remove(
         return Ok(());
     };
     let name = region.statefulset.as_str();
-    if name.is_empty() {
-        return Ok(());
-    }
     let regions = maas.regions().await?;
-    let is_dead = |region: &&Controller| {
-        !region.is_connected("regiond") && ordinal(&region.hostname, name).is_some()
-    };
-    let dead: Vec<&Controller> = regions.iter().filter(is_dead).collect();
-    if dead.is_empty() || dead.len() == regions.len() {
+    if name.is_empty() || regions.len() < 2 {
         return Ok(());
     }
-    let (wanted, pods) = match in_cluster(context, &release.namespace, &release.name, name).await {
-        Ok(found) => found,
-        Err(error) => {
-            let (reason, regions) = (crate::chain(&error), dead.len());
-            tracing::warn!(regions, reason, "cannot tell whether dead regions are no more");
-            return Ok(());
+    let at = Place { namespace: &release.namespace, release: &release.name, statefulset: name };
+    let wait = Wait::new("regions that are not wanted any more to end", context.limit(LIMIT));
+    let looked = wait.next(at.pods()).until(async || at.look(context, maas, report).await).await;
+    match looked {
+        Err(JobError::Cluster(error)) => {
+            let dead = regions.iter().filter(|region| at.is_dead(region)).count();
+            if dead > 0 {
+                let reason = crate::chain(&error);
+                tracing::warn!(
+                    regions = dead,
+                    reason,
+                    "cannot tell whether dead regions are no more"
+                );
+            }
+            Ok(())
         }
-    };
-    for region in dead.into_iter().filter(|region| is_gone(&region.hostname, name, wanted, &pods)) {
-        maas.delete_region(&region.system_id).await?;
-        report.changed(format!("removed the region {}, which is no more", region.hostname));
+        // The import shows what comes of it.
+        Err(JobError::Wait(error)) => {
+            tracing::warn!(reason = error.last, "regions are left that are not wanted any more");
+            Ok(())
+        }
+        other => other,
     }
-    Ok(())
 }
 
-async fn in_cluster(
-    context: &Context,
-    namespace: &str,
-    release: &str,
-    statefulset: &str,
-) -> Result<(i32, Vec<String>), JobError> {
-    let cluster = context.cluster().await?;
-    let selector = format!("app.kubernetes.io/instance={release}");
-    let pods = cluster.pods_of(namespace, &selector, statefulset).await?;
-    let scale = cluster.scale(namespace, statefulset).await?.ok_or_else(|| {
-        ClusterError::Config(format!("there is no StatefulSet {namespace}/{statefulset}"))
-    })?;
-    Ok((scale.wanted, pods.into_iter().map(|pod| pod.name).collect()))
+/// Where the regions are.
+struct Place<'a> {
+    namespace: &'a str,
+    release: &'a str,
+    statefulset: &'a str,
+}
+
+impl Place<'_> {
+    /// Removes those that are no more, and says which are not wanted and there still.
+    async fn look(
+        &self,
+        context: &Context,
+        maas: &Client,
+        report: &mut Report,
+    ) -> Result<State<()>, JobError> {
+        let (wanted, pods) = self.in_cluster(&context.cluster().await?).await?;
+        let regions = maas.regions().await?;
+        let is_surplus = |region: &&Controller| {
+            ordinal(&region.hostname, self.statefulset).is_some_and(|at| at >= i64::from(wanted))
+        };
+        let surplus: Vec<&Controller> = regions.iter().filter(is_surplus).collect();
+        // Of a StatefulSet that is stopped, as for a migration, all will be back.
+        if wanted == 0 || surplus.len() == regions.len() {
+            return Ok(State::Ready(()));
+        }
+        let mut left = Vec::new();
+        for region in surplus {
+            let host = &region.hostname;
+            if !is_gone(host, self.statefulset, wanted, &pods) {
+                left.push(format!("the pod of {host} has not ended"));
+            } else if !self.is_dead(region) {
+                left.push(format!("MAAS has not noticed yet that {host} is gone"));
+            } else {
+                maas.delete_region(&region.system_id).await?;
+                report.changed(format!("removed the region {host}, which is no more"));
+            }
+        }
+        Ok(if left.is_empty() { State::Ready(()) } else { State::Waiting(left.join(", ")) })
+    }
+
+    /// How many regions there are to be, and the names of the pods that are there.
+    async fn in_cluster(&self, cluster: &Cluster) -> Result<(i32, Vec<String>), ClusterError> {
+        let (namespace, name) = (self.namespace, self.statefulset);
+        let selector = format!("app.kubernetes.io/instance={}", self.release);
+        let pods = cluster.pods_of(namespace, &selector, name).await?;
+        let scale = cluster.scale(namespace, name).await?.ok_or_else(|| {
+            ClusterError::Config(format!("there is no StatefulSet {namespace}/{name}"))
+        })?;
+        Ok((scale.wanted, pods.into_iter().map(|pod| pod.name).collect()))
+    }
+
+    /// Whether MAAS calls one of the StatefulSet's regions dead.
+    fn is_dead(&self, region: &Controller) -> bool {
+        !region.is_connected("regiond") && ordinal(&region.hostname, self.statefulset).is_some()
+    }
+
+    fn pods(&self) -> String {
+        format!(
+            "kubectl get pods -n {} -l app.kubernetes.io/instance={}",
+            self.namespace, self.release
+        )
+    }
 }
 
 /// Whether the StatefulSet has no place for it, and no pod either.

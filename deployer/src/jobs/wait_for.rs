@@ -4,19 +4,26 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::context::Context;
 use super::error::JobError;
 use super::report::Report;
-use super::{region_image, schema, seed_secret};
+use super::schema::{self, Recorded};
+use super::{region_image, seed_secret};
 use crate::cluster::JobState;
 use crate::database::{DatabaseError, Session};
 use crate::maas::{candidates, is_mirror_ready};
 use crate::secret::{Login, SecretError};
 use crate::version::Version;
-use crate::wait::{State, Wait};
+use crate::wait::{DAYS, State, Wait};
 
-/// How long it waits unless told otherwise.
-pub const LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How long the server may refuse MAAS's user: db-init, which makes that, may be under way.
+const REFUSED: Duration = Duration::from_secs(15 * 60);
+
+/// How long it may refuse the administrator, whom nobody makes. The kubelet brings a Secret that
+/// was corrected within two minutes.
+const REFUSED_ADMIN: Duration = Duration::from_secs(5 * 60);
 
 /// What to wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,10 +107,11 @@ async fn one(context: &Context, target: &Target) -> Result<(), JobError> {
     match target {
         Target::Database => {
             let name = context.settings.database()?.name.clone();
-            database(context, &name, || context.mounts.database_user()).await
+            database(context, &name, REFUSED, || context.mounts.database_user()).await
         }
         Target::DatabaseAdmin => {
-            database(context, "postgres", || context.mounts.database_admin()).await
+            let login = || context.mounts.database_admin();
+            database(context, "postgres", REFUSED_ADMIN, login).await
         }
         Target::Schema => schema_of_this_image(context).await,
         Target::SharedSecret => shared_secret(context).await,
@@ -115,24 +123,48 @@ async fn one(context: &Context, target: &Target) -> Result<(), JobError> {
 }
 
 fn wait(context: &Context, what: impl Into<String>) -> Wait {
-    Wait::new(what, context.limit(LIMIT))
+    Wait::new(what, context.limit(DAYS))
 }
 
-/// The login is read anew at each look: a Secret that is corrected reaches a running pod too.
+/// The login is read anew at each look: a Secret that is corrected reaches a running pod too. One
+/// that the server refuses for as long as `refused` needs a person.
 async fn database(
     context: &Context,
     name: &str,
+    refused: Duration,
     login: impl Fn() -> Result<Login, SecretError>,
 ) -> Result<(), JobError> {
     let server = context.server()?;
     let what = format!("database '{name}' on {} as '{}'", server.name(), login()?.username);
+    let mut patience = Patience { limit: refused, since: None };
     wait(context, what)
         .next(context.job_logs("db-init"))
-        .until(async || match server.connect(&login()?, name).await {
-            Ok(_) => Ok(State::Ready(())),
-            Err(error) => not_yet(error),
+        .until(async || {
+            let Err(error) = server.connect(&login()?, name).await else {
+                return Ok(State::Ready(()));
+            };
+            if patience.is_over(error.passes()) {
+                return Err(error.into());
+            }
+            not_yet(error)
         })
         .await
+}
+
+/// How long a refusal may last without a break: a server that is away refuses nobody.
+struct Patience {
+    limit: Duration,
+    since: Option<Instant>,
+}
+
+impl Patience {
+    fn is_over(&mut self, passes: bool) -> bool {
+        if passes {
+            self.since = None;
+            return false;
+        }
+        self.since.get_or_insert_with(Instant::now).elapsed() >= self.limit
+    }
 }
 
 /// A server that is not there yet, or does not know a user or database that
@@ -180,11 +212,15 @@ async fn schema_of_this_image(context: &Context) -> Result<(), JobError> {
     .await
 }
 
-fn schema_state(recorded: Option<Version>, image: Version) -> State<()> {
+fn schema_state(recorded: Recorded, image: Version) -> State<()> {
     match recorded {
-        Some(recorded) if recorded == image => State::Ready(()),
-        Some(recorded) => State::Waiting(format!("the schema is of MAAS {recorded}")),
-        None => State::Waiting("db-sync has recorded no version".to_owned()),
+        Recorded::At(recorded) if recorded == image => State::Ready(()),
+        Recorded::At(recorded) => State::Waiting(format!("the schema is of MAAS {recorded}")),
+        Recorded::Between { from, to } => {
+            let way = schema::way(from, to);
+            State::Waiting(format!("a migration of the schema {way} has begun and not ended"))
+        }
+        Recorded::Nothing => State::Waiting("db-sync has recorded no version".to_owned()),
     }
 }
 
@@ -208,13 +244,15 @@ async fn api(context: &Context) -> Result<(), JobError> {
     if !urls.iter().any(|url| url.trim_end_matches('/') == region.url.trim_end_matches('/')) {
         urls.push(region.url.clone());
     }
-    context.first_ready(&urls).await.map(drop)
+    let patient = Context { timeout: Some(context.limit(DAYS)), ..context.clone() };
+    patient.first_ready(&urls).await.map(drop)
 }
 
-/// The mirror, as long as `context` says.
+/// The mirror, which may have to fetch, or be brought, what it is to serve.
 pub(super) async fn mirror(context: &Context) -> Result<(), JobError> {
-    let url = &context.settings.mirror()?.url;
-    wait(context, format!("the mirror at {url}"))
+    let mirror = context.settings.mirror()?;
+    let url = &mirror.url;
+    Wait::new(format!("the mirror at {url}"), context.limit(mirror.wait.unwrap_or(DAYS)))
         .pause(Duration::from_secs(2))
         .next(format!("curl {}/readyz", url.trim_end_matches('/')))
         .until(async || match is_mirror_ready(url).await {
@@ -231,14 +269,17 @@ async fn job(context: &Context, name: &str) -> Result<(), JobError> {
     let look = format!("look at: {logs}");
     wait(context, format!("the Job {name}"))
         .pause(Duration::from_secs(2))
-        .next(logs)
-        .until(async || match cluster.job(namespace, name).await? {
-            JobState::Complete => Ok(State::Ready(())),
-            JobState::Failed(reason) => {
+        .next(&logs)
+        .until(async || match cluster.job(namespace, name).await {
+            Ok(JobState::Complete) => Ok(State::Ready(())),
+            Ok(JobState::Failed(reason)) => {
                 Err(JobError::failed(format!("the Job {name} has failed: {reason}"), look.clone()))
             }
-            JobState::Active(reason) => Ok(State::Waiting(reason)),
-            JobState::Absent => Ok(State::Waiting("there is none yet".to_owned())),
+            Ok(JobState::Active(reason)) => Ok(State::Waiting(format!("{reason}; {look}"))),
+            Ok(JobState::Absent) => Ok(State::Waiting("there is none yet".to_owned())),
+            // An API server that starts anew.
+            Err(error) if error.passes() => Ok(State::Waiting(crate::chain(&error))),
+            Err(error) => Err(error.into()),
         })
         .await
 }
@@ -259,6 +300,20 @@ async fn tcp(context: &Context, address: &str) -> Result<(), JobError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_borne_for_a_while_and_an_absence_for_days() {
+        let mut patience = Patience { limit: REFUSED_ADMIN, since: None };
+        let minute = Duration::from_secs(60);
+        assert!(!patience.is_over(false));
+        tokio::time::advance(4 * minute).await;
+        assert!(!patience.is_over(false));
+        tokio::time::advance(24 * 60 * minute).await;
+        assert!(!patience.is_over(true));
+        assert!(!patience.is_over(false), "the server was away between");
+        tokio::time::advance(6 * minute).await;
+        assert!(patience.is_over(false));
+    }
 
     #[test]
     fn targets_are_read_and_shown() {

@@ -6,6 +6,7 @@
 
 mod chart;
 mod codec;
+mod holder;
 mod hook;
 mod stamp;
 mod store;
@@ -17,9 +18,10 @@ use crate::manifest::Rendered;
 
 pub use chart::recorded as chart;
 pub use codec::{RecordError, decode, encode};
+pub use holder::Holder;
 pub use hook::{DeletePolicy, Event, Hook, HookPhase, LastRun};
 pub use stamp::Stamp;
-pub use store::{HISTORY_LIMIT, Key, Store, StoreError, Stored};
+pub use store::{HISTORY_LIMIT, Key, RUN, Store, StoreError, Stored};
 
 /// One revision of a release.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -167,6 +169,8 @@ pub struct Candidate {
     pub hooks: Vec<Hook>,
     /// As [`Info::notes`].
     pub notes: String,
+    /// The revision that it goes on from, where it was made of that one.
+    pub after: Option<u32>,
 }
 
 impl Candidate {
@@ -179,6 +183,7 @@ impl Candidate {
             manifest: rendered.to_manifest(),
             hooks: rendered.hooks.iter().filter_map(Hook::of).collect(),
             notes: rendered.notes.clone(),
+            after: None,
         }
     }
 
@@ -191,6 +196,7 @@ impl Candidate {
             manifest: release.manifest.clone(),
             hooks: release.hooks.clone(),
             notes: release.info.notes.clone(),
+            after: None,
         }
     }
 

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{RecordError, Release, Stamp, Status, decode, encode};
+use super::{Holder, RecordError, Release, Stamp, Status, decode, encode};
 use crate::cluster::{Cluster, ClusterError, Place};
 
 /// How many revisions are kept, as by Helm.
 pub const HISTORY_LIMIT: usize = 10;
 /// The type of such a Secret.
 const TYPE: &str = "helm.sh/release.v1";
-/// Says which run of the deployer writes a revision. Helm drops it.
+/// Says which run of the deployer writes a revision, for people. Helm drops it.
 const BY: &str = "maas-deployer/by";
+/// The annotation with the id of the run that made an object; see [`Holder`].
+pub const RUN: &str = "maas-deployer/run";
 /// Labels that are the record's own. Others are the user's (`helm --labels`).
 const OWN_LABELS: [&str; 6] = ["name", "owner", "status", "version", "createdAt", "modifiedAt"];
 
@@ -72,6 +74,8 @@ pub struct Stored {
     pub release: Release,
     /// Who made it: `user@host`, where a deployer did.
     pub by: Option<String>,
+    /// The id of the run that made it, where a deployer did.
+    run: Option<String>,
     labels: BTreeMap<String, String>,
     resource_version: Option<String>,
 }
@@ -109,14 +113,27 @@ pub struct Store {
     cluster: Cluster,
     namespace: String,
     name: String,
-    by: String,
+    holder: Holder,
 }
 
 impl Store {
     /// The revisions of `name` in `namespace`; `by` is written to those that are made.
     #[must_use]
-    pub fn new(cluster: Cluster, namespace: &str, name: &str, by: impl Into<String>) -> Self {
-        Self { cluster, namespace: namespace.to_owned(), name: name.to_owned(), by: by.into() }
+    pub fn new(cluster: Cluster, namespace: &str, name: &str, by: impl Into<Holder>) -> Self {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Self { cluster, namespace, name, holder: by.into() }
+    }
+
+    /// Which run this is.
+    #[must_use]
+    pub fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
+    /// Whether this very run made a revision.
+    #[must_use]
+    pub fn is_own(&self, stored: &Stored) -> bool {
+        stored.run.as_deref() == Some(self.holder.id())
     }
 
     /// Which revisions there are, oldest first.
@@ -149,7 +166,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn get(&self, revision: u32) -> Result<Option<Stored>, StoreError> {
-        let place = self.place(revision);
+        let place = self.place(revision)?;
         let Some(secret) = self.cluster.object(&place).await? else { return Ok(None) };
         self.read(revision, &secret).map(Some)
     }
@@ -186,9 +203,14 @@ impl Store {
         release: Release,
         labels: BTreeMap<String, String>,
     ) -> Result<Stored, StoreError> {
-        let place = self.place(release.version);
-        let mut stored =
-            Stored { release, by: Some(self.by.clone()), labels, resource_version: None };
+        let place = self.place(release.version)?;
+        let mut stored = Stored {
+            release,
+            by: Some(self.holder.name().to_owned()),
+            run: Some(self.holder.id().to_owned()),
+            labels,
+            resource_version: None,
+        };
         stored
             .labels
             .insert("createdAt".to_owned(), jiff::Timestamp::now().as_second().to_string());
@@ -200,7 +222,7 @@ impl Store {
                     return Err(error.into());
                 };
                 // An answer that was lost: this very run made it.
-                if other.by.as_ref() != Some(&self.by) {
+                if !self.is_own(&other) {
                     return Err(self.locked(&other));
                 }
                 stored.resource_version = other.resource_version;
@@ -219,17 +241,20 @@ impl Store {
         let revision = stored.release.version;
         let now = jiff::Timestamp::now().as_second().to_string();
         stored.labels.insert("modifiedAt".to_owned(), now);
-        let secret = self.secret(stored)?;
-        match self.cluster.replace(&self.place(revision), &secret).await {
-            Ok(written) => {
-                stored.resource_version = version_of(&written);
-                Ok(())
-            }
+        let (place, secret) = (self.place(revision)?, self.secret(stored)?);
+        match self.cluster.replace(&place, &secret).await {
+            Ok(written) => stored.resource_version = version_of(&written),
             Err(error) if matches!(error.code(), Some(404 | 409)) => {
-                Err(StoreError::TakenOver { name: self.name.clone(), revision })
+                // An answer that was lost: what is there is what was written here.
+                let live = self.cluster.object(&place).await?;
+                let Some(live) = live.filter(|live| is_same_record(live, &secret)) else {
+                    return Err(StoreError::TakenOver { name: self.name.clone(), revision });
+                };
+                stored.resource_version = version_of(&live);
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 
     /// Removes a revision.
@@ -237,7 +262,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn delete(&self, revision: u32) -> Result<(), StoreError> {
-        self.cluster.delete(&self.place(revision)).await?;
+        self.cluster.delete(&self.place(revision)?).await?;
         Ok(())
     }
 
@@ -271,14 +296,9 @@ impl Store {
         Ok(())
     }
 
-    fn place(&self, revision: u32) -> Place {
-        Place::named(
-            "/api/v1",
-            Some(&self.namespace),
-            "secrets",
-            "Secret",
-            &self.secret_name(revision),
-        )
+    fn place(&self, revision: u32) -> Result<Place, ClusterError> {
+        let name = self.secret_name(revision);
+        Place::named("/api/v1", Some(&self.namespace), "secrets", "Secret", &name)
     }
 
     fn secret_name(&self, revision: u32) -> String {
@@ -302,8 +322,12 @@ impl Store {
         metadata.insert("name".to_owned(), json!(self.secret_name(release.version)));
         metadata.insert("namespace".to_owned(), json!(self.namespace));
         metadata.insert("labels".to_owned(), json!(labels));
-        if let Some(by) = &stored.by {
-            metadata.insert("annotations".to_owned(), json!({ BY: by }));
+        let marks = [(BY, &stored.by), (RUN, &stored.run)].into_iter();
+        let marks: Map<String, Value> = marks
+            .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+            .collect();
+        if !marks.is_empty() {
+            metadata.insert("annotations".to_owned(), Value::Object(marks));
         }
         if let Some(version) = &stored.resource_version {
             metadata.insert("resourceVersion".to_owned(), json!(version));
@@ -322,10 +346,14 @@ impl Store {
             .and_then(|text| decode(&text))
             .map_err(|source| self.unusable(revision, source))?;
         let labels = secret.pointer("/metadata/labels").cloned().unwrap_or_default();
-        let by = secret.pointer("/metadata/annotations").and_then(|held| held.get(BY));
+        let mark = |name: &str| -> Option<String> {
+            let held = secret.pointer("/metadata/annotations")?.get(name)?;
+            held.as_str().map(str::to_owned)
+        };
         Ok(Stored {
             release,
-            by: by.and_then(Value::as_str).map(str::to_owned),
+            by: mark(BY),
+            run: mark(RUN),
             labels: serde_json::from_value(labels).unwrap_or_default(),
             resource_version: version_of(secret),
         })
@@ -335,6 +363,13 @@ impl Store {
         let secret = self.secret_name(revision);
         StoreError::Record { name: self.name.clone(), revision, secret, source }
     }
+}
+
+/// Whether two Secrets hold one text of a record. Each text says when it was begun, and
+/// no two runs begin to write the same.
+fn is_same_record(live: &Value, written: &Value) -> bool {
+    let parts = ["/data/release", "/metadata/labels", "/metadata/annotations"];
+    parts.iter().all(|part| live.pointer(part) == written.pointer(part))
 }
 
 fn version_of(object: &Value) -> Option<String> {

@@ -4,49 +4,9 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::RenderError;
-use crate::manifest::{Document, Rendered};
+use crate::manifest::{Document, Rendered, install_order};
 use crate::tree::Source;
 use crate::yaml;
-
-/// In this order Helm installs kinds; others come after them, by name.
-const KINDS: [&str; 36] = [
-    "PriorityClass",
-    "Namespace",
-    "NetworkPolicy",
-    "ResourceQuota",
-    "LimitRange",
-    "PodSecurityPolicy",
-    "PodDisruptionBudget",
-    "ServiceAccount",
-    "Secret",
-    "SecretList",
-    "ConfigMap",
-    "StorageClass",
-    "PersistentVolume",
-    "PersistentVolumeClaim",
-    "CustomResourceDefinition",
-    "ClusterRole",
-    "ClusterRoleList",
-    "ClusterRoleBinding",
-    "ClusterRoleBindingList",
-    "Role",
-    "RoleList",
-    "RoleBinding",
-    "RoleBindingList",
-    "Service",
-    "DaemonSet",
-    "Pod",
-    "ReplicationController",
-    "ReplicaSet",
-    "Deployment",
-    "HorizontalPodAutoscaler",
-    "StatefulSet",
-    "Job",
-    "CronJob",
-    "IngressClass",
-    "Ingress",
-    "APIService",
-];
 
 /// Cuts what a template rendered to into documents; those that are hooks apart.
 pub(super) fn split(
@@ -94,12 +54,10 @@ pub(super) fn sort(rendered: &mut Rendered) {
 }
 
 fn by_kind(a: &Document, b: &Document) -> Ordering {
-    let place = |document: &Document| KINDS.iter().position(|kind| *kind == document.kind());
+    let place = |document: &Document| install_order(document.kind());
     match (place(a), place(b)) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
         (None, None) => a.kind().cmp(b.kind()),
+        (a, b) => a.is_none().cmp(&b.is_none()).then(a.cmp(&b)),
     }
 }
 

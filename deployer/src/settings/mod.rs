@@ -10,8 +10,9 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 pub use load::{LoadError, Source, load};
 pub use tls::Tls;
@@ -253,6 +254,14 @@ pub struct Upgrade {
 pub struct Mirror {
     /// Where jobs reach it.
     pub url: String,
+    /// How long to wait until it is ready, such as `7d`.
+    #[serde(default, deserialize_with = "duration")]
+    pub wait: Option<Duration>,
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    crate::duration::parse(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Where MAAS takes boot images from.

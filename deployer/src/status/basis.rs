@@ -6,7 +6,7 @@ use super::{Known, within};
 use crate::apply::{ApplyError, documents};
 use crate::cluster::Cluster;
 use crate::manifest::Document;
-use crate::release::{Status, Store, StoreError, Stored};
+use crate::release::{Holder, Status, Store, StoreError, Stored};
 use crate::settings::{Images, Region, Tls};
 
 /// The newest revision.
@@ -46,7 +46,7 @@ pub(super) async fn look(
     name: &str,
     namespace: &str,
 ) -> Result<Basis, ApplyError> {
-    let store = Store::new(cluster.clone(), namespace, name, "");
+    let store = Store::new(cluster.clone(), namespace, name, Holder::new("nobody"));
     let doing = "read the release record";
     let found = within(doing, async { Ok(newest(&store).await) }).await;
     match found {

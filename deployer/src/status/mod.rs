@@ -116,8 +116,11 @@ pub async fn look(cluster: &Cluster, name: &str, namespace: &str) -> Result<Stat
 /// Whether the Secret with MAAS's API key is there.
 async fn api_key(cluster: &Cluster, basis: &basis::Basis) -> Option<(String, Known<bool>)> {
     let (space, name) = basis.api_key.clone()?;
-    let place = Place::named("/api/v1", Some(&space), "secrets", "Secret", &name);
-    let work = async { cluster.object(&place).await.map(|it| it.is_some()).map_err(|it| why(&it)) };
+    let work = async {
+        let place = Place::named("/api/v1", Some(&space), "secrets", "Secret", &name);
+        let place = place.map_err(|error| why(&error))?;
+        cluster.object(&place).await.map(|it| it.is_some()).map_err(|it| why(&it))
+    };
     Some((format!("{space}/{name}"), within("look for the API key", work).await))
 }
 

@@ -14,7 +14,7 @@ use super::secrets::{self, Found, is_forbidden};
 use super::{Options, SupportError, logs, objects, record};
 use crate::apply::ApplyError;
 use crate::cluster::{Cluster, ClusterError, Place};
-use crate::release::{Release, Store, Stored};
+use crate::release::{Holder, Release, Store, Stored};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -288,7 +288,7 @@ async fn records(
     namespace: &str,
     end: Instant,
 ) -> (Vec<Stored>, Vec<String>) {
-    let store = Store::new(cluster.clone(), namespace, name, "");
+    let store = Store::new(cluster.clone(), namespace, name, Holder::new("nobody"));
     let mut unread = Vec::new();
     let keys = match within(end, store.keys()).await {
         Some(Ok(keys)) => keys,

@@ -43,7 +43,11 @@ pub(super) async fn look(
     }
     for (space, name) in keys.iter().filter(|(space, _)| !spaces.contains(space)) {
         let place = Place::named("/api/v1", Some(space), "secrets", "Secret", name);
-        match cluster.object(&place).await {
+        let found_there = match place {
+            Ok(place) => cluster.object(&place).await,
+            Err(error) => Err(error),
+        };
+        match found_there {
             Ok(Some(secret)) => found.add(&secret, space),
             Ok(None) => {}
             Err(error) => found.unknown.push(crate::chain(&error)),

@@ -115,6 +115,16 @@ impl Values {
         Self::of(wanted.read()?, wanted.registry.as_deref())
     }
 
+    /// As [`Self::load`], over values that are held: those of a release record.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_over(held: Value, source: Source, wanted: &Wanted) -> Result<Self, ValuesError> {
+        let mut given = Node::from_json(held, &Origin::whole(source));
+        merge::over(&mut given, wanted.read()?);
+        Self::of(given, wanted.registry.as_deref())
+    }
+
     /// Values given as JSON, as a release record holds them.
     ///
     /// # Errors

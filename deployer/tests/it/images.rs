@@ -220,6 +220,32 @@ fn a_region_that_is_no_more_does_not_hold_up_an_import() {
     assert_eq!(site.get("regioncontrollers/").as_array().unwrap().len(), 1);
 }
 
+/// Its pod has a grace period, and MAAS's import would wait for it.
+#[test]
+fn a_region_that_is_ending_is_waited_for() {
+    let mut site = site("images_ending_region");
+    site.world.job(&["configure"]).run().expect(0);
+    scaled_away(&site, "images_ending_region", "maas-region-1");
+    // Each request is a step of its end.
+    let cluster = ApiServer::start(&mut site.world, |objects| {
+        let Some(pod) = objects.get_mut("maas/pods/maas-region-1") else { return };
+        if pod["metadata"]["deletionTimestamp"].is_null() {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        } else {
+            objects.remove("maas/pods/maas-region-1");
+        }
+    });
+    cluster.put("statefulsets/maas-region", json!({"metadata": {}, "spec": {"replicas": 1}}));
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "maas-region", "uid": "x"}]);
+    let labels = json!({"app.kubernetes.io/instance": "maas"});
+    let metadata = json!({"ownerReferences": owner, "labels": labels});
+    cluster
+        .put("pods/maas-region-1", json!({"metadata": metadata, "status": {"phase": "Running"}}));
+    let run = site.world.job(&["import-images"]).run().expect(0);
+    assert!(run.stderr.contains("the pod of maas-region-1 has not ended"), "{}", run.stderr);
+    run.changed("removed the region maas-region-1, which is no more").changed("imported");
+}
+
 #[test]
 fn a_region_that_may_come_back_is_left() {
     let mut site = site("images_dead_pod");

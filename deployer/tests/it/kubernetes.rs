@@ -189,3 +189,17 @@ fn a_job_is_waited_for_and_one_that_failed_is_not() {
     cluster.put("jobs/maas-configure-1", job(&condition("Failed")));
     world.job(&["wait", "job/maas-configure-1"]).run().failed(1, "wait-job-failed");
 }
+
+/// A wait may last for days: the API server is upgraded meanwhile.
+#[test]
+fn an_api_server_that_is_away_does_not_end_a_wait() {
+    let mut world = World::new();
+    let cluster = ApiServer::start(&mut world, quiet);
+    cluster.put("jobs/maas-configure-1", job(&condition("Complete")));
+    // More often than one look asks.
+    cluster.refuse_with(None, "/jobs/", 503, None, Some(6));
+    let run = world.job(&["wait", "job/maas-configure-1", "--timeout", "1m"]).run().expect(0);
+    assert!(run.stderr.contains("Kubernetes answers 503"), "{}", run.stderr);
+    cluster.refuse("/jobs/", 403);
+    world.job(&["wait", "job/maas-configure-1"]).run().failed(1, "wait-job-403");
+}

@@ -12,8 +12,9 @@ use crate::support::{ApiServer, World, eventually};
 const IMAGE: &str = "registry.example/maas-region:3.6.4";
 const DIGEST: &str = "sha256:1111";
 
-/// The StatefulSet's controller: pods beyond what is wanted end, in two steps.
+/// The controllers: pods that nobody wants end, in two steps.
 fn controller(objects: &mut BTreeMap<String, Value>) {
+    garbage(objects);
     let wanted =
         objects.get("maas/statefulsets/maas-region").map(|set| set["spec"]["replicas"].clone());
     if wanted != Some(json!(0)) {
@@ -25,6 +26,40 @@ fn controller(objects: &mut BTreeMap<String, Value>) {
     } else {
         objects.remove("maas/pods/maas-region-0");
     }
+}
+
+/// The garbage collector: pods of Jobs that are gone.
+fn garbage(objects: &mut BTreeMap<String, Value>) {
+    let is_orphan = |pod: &Value| {
+        let owner = &pod["metadata"]["ownerReferences"][0];
+        let name = owner["name"].as_str().unwrap_or_default();
+        owner["kind"] == "Job" && !objects.contains_key(&format!("maas/jobs/{name}"))
+    };
+    let orphans =
+        objects.iter().filter(|(key, object)| key.contains("/pods/") && is_orphan(object));
+    let orphans: Vec<String> = orphans.map(|(key, _)| key.clone()).collect();
+    for key in orphans {
+        let metadata = &mut objects.get_mut(&key).expect("pod")["metadata"];
+        // Each request is a second.
+        match metadata["deletionGracePeriodSeconds"].as_u64().unwrap_or(6) {
+            0 => drop(objects.remove(&key)),
+            left => {
+                metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+                metadata["deletionGracePeriodSeconds"] = json!(left - 1);
+            }
+        }
+    }
+}
+
+/// A Job under way, with its pod.
+fn under_way(cluster: &ApiServer, component: &str, name: &str) {
+    let mut one = job(&json!([]));
+    one["metadata"]["labels"]["app.kubernetes.io/component"] = json!(component);
+    cluster.put(&format!("jobs/{name}"), one);
+    let owner = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": "x"}]);
+    let pod = json!({"metadata": {"ownerReferences": owner, "labels": labels()},
+        "status": {"phase": "Running"}});
+    cluster.put(&format!("pods/{name}-pod"), pod);
 }
 
 /// The part of a pod that says which image it runs.
@@ -44,7 +79,7 @@ fn statefulset(replicas: u32) -> Value {
         "template": {"metadata": {"labels": labels()}, "spec": containers("region", IMAGE)}}})
 }
 
-fn with_region(world: &mut World) -> ApiServer {
+pub(crate) fn with_region(world: &mut World) -> ApiServer {
     let cluster = ApiServer::start(world, controller);
     cluster.put("statefulsets/maas-region", statefulset(1));
     let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "maas-region", "uid": "x"}]);
@@ -282,4 +317,98 @@ fn without_a_login_it_goes_on_where_nothing_can_change() {
     let (world, cluster) = upgrade("quiesce_no_login", IMAGE);
     std::fs::remove_dir_all(world.path("etc/secrets/db-user")).unwrap();
     goes_on(&world, &cluster, "there is no Secret with a login yet");
+}
+
+#[test]
+fn what_an_upgrade_that_failed_left_under_way_does_not_undo_the_next_one() {
+    let (world, cluster) = upgrade("quiesce_unfinished", IMAGE);
+    under_way(&cluster, "configure", "maas-configure-wrong");
+    under_way(&cluster, "import-images", "maas-import-images-same");
+    under_way(&cluster, "db-sync", "maas-db-sync-wrong");
+    under_way(&cluster, "quiesce", "maas-quiesce");
+    let mut hook = cluster.get("jobs/maas-quiesce").unwrap();
+    hook["metadata"]["annotations"] = json!({"helm.sh/hook": "pre-upgrade,pre-rollback"});
+    cluster.put("jobs/maas-quiesce", hook);
+    let mut others = job(&json!([]));
+    others["metadata"]["labels"]["app.kubernetes.io/instance"] = json!("other");
+    cluster.put("jobs/maas-of-another-release", others);
+    let coming = "maas-configure-right,maas-import-images-same";
+    let run = world.job(&["quiesce", "--coming", coming]).run().expect(0);
+    run.changed("deleted the unfinished Job maas-configure-wrong");
+    run.changed("deleted the unfinished Job maas-db-sync-wrong");
+    assert!(run.stdout.contains("maas-import-images-same goes on"), "{}", run.stdout);
+    assert!(run.stderr.contains("the pods of deleted Jobs to end"), "{}", run.stderr);
+    for name in ["maas-configure-wrong", "maas-db-sync-wrong"] {
+        assert!(cluster.get(&format!("jobs/{name}")).is_none(), "{name}");
+        assert!(cluster.get(&format!("pods/{name}-pod")).is_none(), "{name}");
+    }
+    for name in ["maas-import-images-same", "maas-quiesce"] {
+        assert!(cluster.get(&format!("pods/{name}-pod")).is_some(), "{name}");
+    }
+    assert!(cluster.get("jobs/maas-of-another-release").is_some());
+    still_runs(&cluster);
+}
+
+/// As where its node is gone: the next upgrade must not begin beside it.
+#[test]
+fn a_pod_that_does_not_end_is_told() {
+    let (world, cluster) = upgrade("quiesce_pod_stays", IMAGE);
+    under_way(&cluster, "configure", "maas-configure-wrong");
+    let mut pod = cluster.get("pods/maas-configure-wrong-pod").unwrap();
+    // Of no kind that the garbage collector here knows.
+    pod["metadata"]["ownerReferences"][0]["kind"] = json!("Other");
+    cluster.put("pods/maas-configure-wrong-pod", pod);
+    world.job(&["quiesce", "--timeout", "1s"]).run().failed(1, "quiesce-pod-stays");
+    still_runs(&cluster);
+}
+
+/// Killed every time that the upgrade is tried again, a long migration would never end.
+#[test]
+fn a_migration_under_way_is_left_to_end() {
+    let (mut world, cluster) = upgrade("quiesce_migrating", IMAGE);
+    world.image_version("1:3.7.3-1");
+    world.env("STAND_IN_MIGRATION_MS", "20000");
+    let migration = world.job(&["db-sync"]).spawn();
+    eventually("the migration to begin", || migration.stderr().contains("migrating the schema"));
+    under_way(&cluster, "db-sync", "maas-db-sync-before");
+    let run = world.job(&["quiesce"]).run().expect(0);
+    assert!(run.stdout.contains("maas-db-sync-before goes on"), "{}", run.stdout);
+    assert!(cluster.get("jobs/maas-db-sync-before").is_some());
+    run.changed("a migration from MAAS 3.6.4 to 3.7.3 has begun and not ended");
+    migration.wait().expect(0).changed("migrated the schema from MAAS 3.6.4 to 3.7.3");
+}
+
+#[test]
+fn the_lock_of_a_migration_that_was_deleted_is_waited_for() {
+    let (world, cluster) = upgrade("quiesce_lock", IMAGE);
+    under_way(&cluster, "db-sync", "maas-db-sync-wrong");
+    let server = Postgres::shared().expect("PostgreSQL");
+    // Its session, which the server has not yet found to be dead.
+    let lock = format!("SELECT pg_advisory_lock({}), pg_sleep(600)", 0x6d61_6173_6470_6c79_i64);
+    let held = std::thread::spawn(move || server.sql("quiesce_lock", &lock));
+    let holder = "FROM pg_locks JOIN pg_database ON pg_database.oid = database \
+        WHERE locktype = 'advisory' AND granted AND datname = 'quiesce_lock'";
+    let count = format!("SELECT count(*) {holder}");
+    eventually("the lock to be held", || server.sql("postgres", &count).unwrap().trim() == "1");
+    let running = world.job(&["quiesce"]).spawn();
+    let waited = "the lock of the schema to be free";
+    eventually("it to wait", || running.stderr().contains(waited));
+    server.sql("postgres", &format!("SELECT pg_terminate_backend(pid) {holder}")).expect("SQL");
+    running.wait().expect(0).changed("deleted the unfinished Job maas-db-sync-wrong");
+    held.join().unwrap().expect_err("it was ended");
+}
+
+#[test]
+fn what_kubernetes_refuses_is_told_before_anything_is_stopped() {
+    let (mut world, cluster) = upgrade("quiesce_403", IMAGE);
+    world.image_version("1:3.7.3-1");
+    cluster.refuse("/jobs", 403);
+    world.job(&["quiesce"]).run().failed(1, "quiesce-403");
+    still_runs(&cluster);
+    // What passes is asked again.
+    cluster.allow_all();
+    cluster.refuse_with(None, "/jobs", 500, None, Some(2));
+    world.job(&["quiesce"]).run().expect(0).changed("scaled maas-region from 1 to 0");
+    world.env("KUBECONFIG", world.path("none"));
+    world.job(&["quiesce"]).run().failed(1, "quiesce-no-kubernetes");
 }

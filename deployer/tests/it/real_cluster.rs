@@ -49,6 +49,13 @@ impl Namespace {
         self.kubectl(&["apply", "--filename", "-"], &object.to_string());
     }
 
+    /// Whether there is any of `what`, a kind with a selector.
+    fn has(&self, what: &str) -> bool {
+        let args: Vec<&str> =
+            ["get", "--output", "name"].into_iter().chain(what.split(' ')).collect();
+        !self.kubectl(&args, "").trim().is_empty()
+    }
+
     pub(crate) fn get(&self, what: &str) -> Value {
         let text = self.kubectl(&["get", what, "--ignore-not-found", "--output", "json"], "");
         serde_json::from_str(&text).unwrap_or_default()
@@ -106,17 +113,28 @@ fn regions_are_stopped_and_failed_jobs_removed() {
     namespace.apply(&json!({"apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": "maas-failed", "labels": labels},
         "spec": {"activeDeadlineSeconds": 1, "template": {"spec": of_job}}}));
+    for name in ["maas-unfinished", "maas-coming"] {
+        namespace.apply(&json!({"apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"template": {"metadata": {"labels": labels}, "spec": of_job}}}));
+        let pods = format!("pods --selector=job-name={name}");
+        eventually(&format!("a pod of {name}"), || namespace.has(&pods));
+    }
     eventually("the region's pod", || namespace.get("pod/maas-region-0").is_object());
     let run = world.job(&["wait", "job/maas-failed", "--timeout", "60s"]).run().expect(1);
     assert!(run.message().contains("DeadlineExceeded"), "{}", run.stderr);
 
-    let run = world.job(&["quiesce"]).run().expect(0);
+    let run = world.job(&["quiesce", "--coming", "maas-coming"]).run().expect(0);
     run.changed("deleted the failed Job maas-failed");
+    run.changed("deleted the unfinished Job maas-unfinished");
+    assert!(!namespace.has("pods --selector=job-name=maas-unfinished"));
+    assert!(namespace.has("pods --selector=job-name=maas-coming"));
     assert_eq!(namespace.get("statefulset/maas-region")["spec"]["replicas"], 1);
     world.image_version("1:3.7.3-1");
-    world.job(&["quiesce"]).run().expect(0).changed("scaled maas-region from 1 to 0");
+    let run = world.job(&["quiesce", "--coming", "maas-coming"]).run().expect(0);
+    run.changed("scaled maas-region from 1 to 0");
     assert_eq!(namespace.get("statefulset/maas-region")["spec"]["replicas"], 0);
     assert!(namespace.get("pod/maas-region-0").is_null());
     eventually("the Job to be gone", || namespace.get("job/maas-failed").is_null());
-    world.job(&["quiesce"]).run().expect(0).unchanged();
+    world.job(&["quiesce", "--coming", "maas-coming"]).run().expect(0).unchanged();
 }

@@ -330,7 +330,183 @@ fn owners_quotas_and_rights_are_told() {
         told.contains("exceeded quota: small") && told.contains("ResourceQuota raised"),
         "{told}"
     );
-    assert_eq!(site.history().last(), Some(&(3, "failed".to_owned())));
+    assert_eq!(site.history().last(), Some(&deployed(2)), "nothing was begun");
+}
+
+/// What Helm's fields left is taken away also where the first upgrade only began.
+#[test]
+fn an_upgrade_of_helms_release_that_was_killed_is_gone_on_with() {
+    let Some(site) = Site::new("release-helms") else { return };
+    site.values("two.json", &extra(&json!({"a": "1", "b": "2"})));
+    site.values("three.json", &extra(&json!({"a": "1"})));
+    site.helm_with_values("install", "two.json");
+    let running = site.with_values("upgrade", "three.json", &[]).spawn();
+    eventually("a hook", || running.stderr().contains("hook pre-upgrade"));
+    running.signal(rustix::process::Signal::KILL);
+    running.wait().expect(137);
+    assert_eq!(site.history().last(), Some(&(2, "pending-upgrade".to_owned())));
+    site.with_values("upgrade", "three.json", &["--recover"]).run().expect(0);
+    assert_eq!(site.namespace.get("configmap/extra")["data"], json!({"a": "1"}));
+    assert_eq!(site.manager_of("configmap/extra", "helm"), Vec::<Value>::new());
+    let superseded = (1, "superseded".to_owned());
+    assert_eq!(site.history(), [superseded, (2, "failed".to_owned()), deployed(3)]);
+}
+
+#[test]
+fn what_helm_uninstalled_and_remembers_is_installed_again() {
+    let Some(site) = Site::new("release-history") else { return };
+    site.helm_with_values("install", "one.json");
+    site.helm(&["uninstall", "maas", "--keep-history", "--wait"]);
+    let absent = site.with_values("upgrade", "one.json", &[]).run().expect(5);
+    assert!(absent.message().contains("maas-deployer install maas"), "{}", absent.stderr);
+    site.with_values("install", "one.json", &[]).run().expect(0);
+    assert_eq!(site.history(), [(1, "superseded".to_owned()), deployed(2)]);
+    site.helm(&["uninstall", "maas", "--keep-history", "--wait"]);
+    site.ours("rollback", &["1"]).run().expect(0);
+    assert_eq!(site.history().last(), Some(&deployed(3)));
+}
+
+#[test]
+fn of_two_that_begin_at_once_exactly_one_goes_on() {
+    let Some(site) = Site::new("release-two") else { return };
+    site.with_values("install", "one.json", &[]).run().expect(0);
+    site.values("a.json", &extra(&json!({"of": "a"})));
+    site.values("b.json", &extra(&json!({"of": "b"})));
+    let both = ["a.json", "b.json"].map(|file| site.with_values("upgrade", file, &[]).spawn());
+    let ended = both.map(crate::support::Running::wait);
+    let won = ended.iter().position(|one| one.code == 0).expect("one goes on");
+    // The other came to the record at the same moment, or saw it there.
+    assert!([5, 6].contains(&ended[1 - won].code), "{}", ended[1 - won].stderr);
+    assert_eq!(site.history(), [(1, "superseded".to_owned()), deployed(2)]);
+    let of = if won == 0 { "a" } else { "b" };
+    assert_eq!(site.namespace.get("configmap/extra")["data"], json!({"of": of}));
+}
+
+#[test]
+fn conflicts_on_what_helm_made_are_found_before_anything_is_changed() {
+    let Some(site) = Site::new("release-conflict") else { return };
+    site.values("two.json", &extra(&json!({"a": "1"})));
+    site.values("three.json", &extra(&json!({"a": "3"})));
+    site.helm_with_values("install", "two.json");
+    let patch = r#"{"data": {"a": "2"}}"#;
+    site.namespace.kubectl(
+        &[
+            "patch",
+            "configmap",
+            "extra",
+            "--field-manager=their-tool",
+            "--type=merge",
+            "--patch",
+            patch,
+        ],
+        "",
+    );
+    let told = site.with_values("upgrade", "three.json", &[]).run().expect(5).message();
+    assert!(told.contains("their-tool owns .data.a"), "{told}");
+    assert_eq!(site.history(), [deployed(1)]);
+    site.with_values("upgrade", "three.json", &["--force-conflicts"]).run().expect(0);
+    assert_eq!(site.namespace.get("configmap/extra")["data"], json!({"a": "3"}));
+}
+
+#[test]
+fn what_the_server_does_not_take_is_told_before_anything_is_begun() {
+    let Some(mut site) = Site::new("release-invalid") else { return };
+    let object = |object: Value| json!({"extraObjects": [object]});
+    let secret = |value: Value| {
+        object(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "extra"},
+            "stringData": {"TOKEN": value}}))
+    };
+    let unknown =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "dato": {}});
+    site.values("unknown.json", &object(unknown));
+    site.values("number.json", &secret(json!(87_654_321)));
+    site.values("list.json", &secret(json!(["tok-en-0123456789"])));
+    for hidden in ["87654321", "8.7654321e+07", "tok-en-0123456789"] {
+        site.world.hide(hidden);
+    }
+    for file in ["unknown.json", "number.json", "list.json"] {
+        let begun = std::time::Instant::now();
+        let refused = site.with_values("install", file, &["-vv"]).run().expect(1);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{file}: it was tried again");
+        let told = refused.message();
+        assert!(told.contains("release-invalid/extra: Kubernetes answers"), "{file}: {told}");
+        assert!(site.namespace.get("secret").is_null(), "{file}: nothing was begun");
+    }
+}
+
+/// The pod of a hook that cannot start says so once, and then nothing more.
+#[test]
+fn a_hook_that_cannot_start_ends_the_run_when_its_grace_is_over() {
+    let Some(site) = Site::new("release-hook-late") else { return };
+    let image = format!("{}/postgres:15", variable("CLUSTER_REGISTRY"));
+    let env = json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "none", "key": "a"}}}]);
+    let container = json!({"name": "one", "image": image, "command": ["true"], "env": env});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "early",
+        "annotations": {"helm.sh/hook": "pre-install"}},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}});
+    site.values("hook.json", &json!({"extraObjects": [job]}));
+    let begun = std::time::Instant::now();
+    let told = site.with_values("install", "hook.json", &[]).run().expect(1).message();
+    assert!(told.contains("CreateContainerConfigError"), "{told}");
+    assert!(told.contains("hint: make the Secret or ConfigMap that it names"), "{told}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(100), "{:?}", begun.elapsed());
+}
+
+/// An account with every right in the namespace but one.
+#[test]
+fn each_right_that_is_lacking_is_named() {
+    let Some(site) = Site::new("release-rights") else { return };
+    let all = ["get", "list", "watch", "create", "update", "patch", "delete", "escalate", "bind"];
+    let groups = ["", "apps", "batch", "policy", "networking.k8s.io", "rbac.authorization.k8s.io"];
+    site.values("more.json", &extra(&json!({"a": "1"})));
+    site.namespace.apply(
+        &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer"}}),
+    );
+    let subject =
+        json!({"kind": "ServiceAccount", "name": "deployer", "namespace": site.namespace.name});
+    site.namespace.apply(
+        &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "deployer"}, "subjects": [subject],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployer"}}),
+    );
+    let allow = |verbs: &[&str]| {
+        site.namespace.apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "deployer"},
+            "rules": [{"apiGroups": groups, "resources": ["*"], "verbs": verbs}]}));
+    };
+    let token = site.namespace.kubectl(&["create", "token", "deployer"], "");
+    let config = std::fs::read_to_string(variable("KUBECONFIG")).expect("kubeconfig");
+    let config = as_account(&config, token.trim());
+    let path = site.file("deployer.kubeconfig");
+    std::fs::write(&path, config).expect("kubeconfig");
+    let as_it = |verb: &str, file: &str| site.with_values(verb, file, &[]).env("KUBECONFIG", &path);
+    for verb in ["list", "get", "create", "patch", "watch", "delete", "update"] {
+        let rest: Vec<&str> = all.into_iter().filter(|one| *one != verb).collect();
+        allow(&rest);
+        let told = as_it("install", "more.json").run().expect(1).message();
+        assert!(told.contains(&format!("cannot {verb} resource")), "{verb}: {told}");
+        assert!(told.contains("hint: have your account given that right"), "{verb}: {told}");
+    }
+    allow(&all);
+    // The one that lacked `update` could not close its record.
+    site.with_values("install", "more.json", &["--recover"])
+        .env("KUBECONFIG", &path)
+        .run()
+        .expect(0);
+    assert_eq!(site.history().last().map(|last| last.1.clone()), Some("deployed".to_owned()));
+}
+
+/// A kubeconfig's text, with a token in place of its user's certificate.
+fn as_account(config: &str, token: &str) -> String {
+    let start = config.find("\nusers:").expect("users");
+    let rest = config[start + 1..].lines().skip(1);
+    let after: Vec<&str> = rest.skip_while(|line| line.starts_with([' ', '-'])).collect();
+    let user = config[start..]
+        .lines()
+        .find_map(|line| line.trim_start_matches("- ").trim().strip_prefix("name: "));
+    let user = user.expect("the user's name");
+    let users = format!("users:\n- name: {user}\n  user:\n    token: {token}\n");
+    format!("{}\n{users}{}\n", &config[..start], after.join("\n"))
 }
 
 /// The server's connections are not closed: they are silent.

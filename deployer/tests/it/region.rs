@@ -161,3 +161,20 @@ fn a_rack_without_a_region_says_what_it_waits_for() {
         json!({"url": "http://127.0.0.1:1/MAAS", "statefulset": "maas-region"});
     world.job(&["register-rack", "--timeout", "1s"]).run().failed(1, "register-rack-no-region");
 }
+
+#[test]
+fn a_database_that_refuses_is_told_by_every_job_that_needs_it() {
+    let mut world = world("refusing");
+    let jobs = ["db-sync", "seed-secret", "create-admin", "disable-tls"];
+    let told = |world: &World, why: &str, hint: &str| {
+        for job in jobs {
+            let message = world.job(&[job]).run().expect(1).message();
+            let hint = format!("\nhint: {hint}");
+            assert!(message.contains(why) && message.contains(&hint), "{job}: {message}");
+        }
+    };
+    world.secret("secrets/db-user/DATABASE_PASSWORD", "notthepassword");
+    told(&world, "the server does not accept the password", "put the user's password into");
+    world.settings["database"]["port"] = json!(1);
+    told(&world, "the server cannot be reached", "check endpoints.maas_db");
+}

@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use crate::support::{ApiServer, Job, World, eventually};
+use crate::support::{ApiServer, Fault, Job, World, eventually};
 
 fn quiet(_: &mut BTreeMap<String, Value>) {}
 
 const NO_HOOKS: [&str; 3] =
     ["--set", "manifests.job_secrets=false,manifests.job_quiesce=false", "--no-wait"];
-const RECORD: &str = "secrets/sh.helm.release.v1.maas.v";
+pub(crate) const RECORD: &str = "secrets/sh.helm.release.v1.maas.v";
 
 /// A run of a verb in namespace maas, and without what only a real cluster does.
-fn run(world: &World, verb: &str, more: &[&str]) -> Job {
+pub(crate) fn run(world: &World, verb: &str, more: &[&str]) -> Job {
     let common: &[&str] = match verb {
         "install" | "upgrade" => &NO_HOOKS,
         "rollback" => &["--no-wait"],
@@ -24,20 +24,20 @@ fn run(world: &World, verb: &str, more: &[&str]) -> Job {
     world.verb(&[&[verb, "-n", "maas"], common, more].concat())
 }
 
-fn start() -> (World, ApiServer) {
+pub(crate) fn start() -> (World, ApiServer) {
     let mut world = World::new();
     let cluster = ApiServer::start(&mut world, quiet);
     (world, cluster)
 }
 
-fn installed() -> (World, ApiServer) {
+pub(crate) fn installed() -> (World, ApiServer) {
     let (world, cluster) = start();
     run(&world, "install", &[]).run().expect(0);
     (world, cluster)
 }
 
 /// What the record of a revision holds.
-fn record(cluster: &ApiServer, revision: u32) -> Value {
+pub(crate) fn record(cluster: &ApiServer, revision: u32) -> Value {
     use std::io::Read as _;
     let text = cluster.secret(&format!("sh.helm.release.v1.maas.v{revision}"), "release");
     let text = text.expect("the record");
@@ -63,7 +63,7 @@ pub(crate) fn put_record(cluster: &ApiServer, revision: u32, change: impl FnOnce
 }
 
 /// All that changes something.
-fn writes(cluster: &ApiServer) -> Vec<String> {
+pub(crate) fn writes(cluster: &ApiServer) -> Vec<String> {
     let asked = cluster.http.asked();
     let writes = asked.iter().filter(|one| one.method != "GET" && !one.query().contains("dryRun"));
     writes.map(|one| format!("{} {}", one.method, one.path())).collect()
@@ -227,7 +227,7 @@ fn a_release_that_was_never_finished_is_explained_and_recovered() {
 #[test]
 fn an_install_that_failed_is_gone_on_with() {
     let (world, cluster) = start();
-    cluster.refuse_with(Some("PATCH"), "/statefulsets/maas-region", 403, None, None);
+    cluster.go_wrong(Fault::refused("PATCH", "/statefulsets/maas-region", 403));
     run(&world, "install", &[]).run().failed(1, "install-403");
     assert_eq!(record(&cluster, 1)["info"]["status"], "failed");
     cluster.allow_all();
@@ -268,9 +268,12 @@ fn a_server_that_stumbles_is_asked_again() {
 #[test]
 fn interrupted_it_says_so_in_the_record() {
     let (world, cluster) = start();
-    cluster.refuse_with(Some("PATCH"), "/statefulsets/maas-region", 503, None, None);
+    cluster.go_wrong(Fault::refused("PATCH", "/statefulsets/maas-region", 503));
     let running = run(&world, "install", &[]).spawn();
-    eventually("it to be in the middle", || cluster.http.count("PATCH", "/maas-region") > 3);
+    eventually("it to be in the middle", || {
+        let tried = writes(&cluster);
+        tried.iter().filter(|one| one.ends_with("/statefulsets/maas-region")).count() > 1
+    });
     running.signal(rustix::process::Signal::INT);
     let ended = running.wait().expect(130);
     assert!(ended.stderr.contains("revision 1 is marked as failed"), "{}", ended.stderr);
@@ -347,12 +350,16 @@ fn fields_of_others_are_left_to_them() {
 #[test]
 fn an_uninstall_keeps_data_unless_told() {
     let (world, cluster) = installed();
-    let instance = json!({"app.kubernetes.io/instance": "maas"});
-    let made = json!({"app.kubernetes.io/instance": "maas", "app.kubernetes.io/managed-by": "maas-deployer"});
+    let of = |component: &str| {
+        json!({"app.kubernetes.io/instance": "maas", "app.kubernetes.io/name": "maas",
+            "app.kubernetes.io/component": component})
+    };
+    let made = json!({"app.kubernetes.io/instance": "maas", "app.kubernetes.io/name": "maas",
+        "app.kubernetes.io/managed-by": "maas-deployer"});
     let data = |cluster: &ApiServer| {
         cluster.put(
             "persistentvolumeclaims/data-maas-region-0",
-            json!({"metadata": {"labels": instance}}),
+            json!({"metadata": {"labels": of("region")}}),
         );
         cluster.put("secrets/maas-region-secret", json!({"metadata": {"labels": made}}));
     };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 
 use super::super::args::duration;
@@ -10,7 +11,8 @@ use super::super::failure::Failure;
 use super::super::release_args::{ReleaseArgs, ValuesArgs};
 use super::colour::When;
 use super::status::SHORTEST;
-use crate::apply::Options;
+use crate::apply::{Options, Phase};
+use crate::duration::DurationError;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
@@ -29,10 +31,10 @@ pub(in crate::cli) struct SourceArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Values")]
 pub(in crate::cli) struct KeepArgs {
-    /// Put the values that are given over those of the last revision
+    /// Put the values that are given over those of the revision that is deployed
     #[arg(long, conflicts_with = "reset_values")]
     pub(super) reuse_values: bool,
-    /// Take only the values that are given [default: so, unless none are given: then those of the last revision]
+    /// Take only the values that are given [default: so, unless none are given: then those of the revision that is deployed]
     #[arg(long)]
     pub(super) reset_values: bool,
 }
@@ -54,7 +56,7 @@ pub(in crate::cli) struct ChangeArgs {
     /// Return when the objects are applied, without waiting for them
     #[arg(long)]
     no_wait: bool,
-    /// How long it may take in all, such as 90s, 15m or 2h
+    /// How long it may take in all, such as 90s, 15m or 2h; importing images may take hours
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
     timeout: Duration,
     /// Go on where a run before was killed and left the release pending
@@ -74,6 +76,15 @@ pub(in crate::cli) struct ChangeArgs {
     pub(super) progress: ProgressMode,
 }
 
+/// How far a run goes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How it is done")]
+pub(in crate::cli) struct PhaseArgs {
+    /// Stop when this phase is over; the same command without it goes on
+    #[arg(long, value_name = "PHASE", value_parser = PossibleValuesParser::new(Phase::ALL.map(Phase::word)).try_map(|word| Phase::of_word(&word).ok_or("no phase")))]
+    pub(super) phase: Option<Phase>,
+}
+
 impl ChangeArgs {
     pub(super) fn options(&self, create_namespace: bool) -> Options {
         Options {
@@ -83,6 +94,7 @@ impl ChangeArgs {
             force_conflicts: self.force_conflicts,
             recover: self.recover,
             create_namespace,
+            phase: None,
         }
     }
 }
@@ -96,6 +108,8 @@ pub(in crate::cli) struct InstallArgs {
     pub(super) create_namespace: bool,
     #[command(flatten)]
     pub(super) change: ChangeArgs,
+    #[command(flatten)]
+    pub(super) until: PhaseArgs,
     #[command(flatten)]
     pub(super) source: SourceArgs,
     #[command(flatten)]
@@ -116,6 +130,8 @@ pub(in crate::cli) struct UpgradeArgs {
     pub(super) keep: KeepArgs,
     #[command(flatten)]
     pub(super) change: ChangeArgs,
+    #[command(flatten)]
+    pub(super) until: PhaseArgs,
     #[command(flatten)]
     pub(super) source: SourceArgs,
     #[command(flatten)]
@@ -180,7 +196,7 @@ pub(in crate::cli) struct SupportArgs {
     pub(super) cluster: ClusterArgs,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+fn interval(text: &str) -> Result<Duration, DurationError> {
     Ok(duration(text)?.max(SHORTEST))
 }
 

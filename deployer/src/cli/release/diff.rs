@@ -23,13 +23,14 @@ impl Context<'_> {
             force_conflicts: false,
             recover: false,
             create_namespace: false,
+            phase: None,
         };
-        let candidate = match self.last(options).await? {
+        let candidate = match self.current(options).await? {
             Some(last) => candidate::after(&last, &args.source, &args.keep, self.namespace)?,
             None => candidate::first(&args.source, self.name, self.namespace)?,
         };
-        let by = super::by();
-        let operation = Operation::new(self.cluster, self.name, self.namespace, &by, options, &());
+        let operation =
+            Operation::new(self.cluster, self.name, self.namespace, super::by(), options, &());
         let diff =
             Box::pin(operation.diff(&candidate)).await.map_err(|error| self.failure(&error))?;
         if let Some(pending) = &diff.pending {

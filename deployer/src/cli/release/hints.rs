@@ -1,14 +1,16 @@
 //! Exit codes of what may go wrong with a release, and what to do next.
 
 use super::super::failure::Exit;
-use crate::apply::{ApplyError, TroubleKind};
+use crate::apply::{ApplyError, Phase, TroubleKind};
 use crate::cluster::ClusterError;
 use crate::release::{RecordError, StoreError};
 
 /// The exit code.
 pub(in crate::cli) fn exit(error: &ApplyError) -> Exit {
     match error {
-        ApplyError::Store(StoreError::Locked { .. } | StoreError::TakenOver { .. }) => Exit::Locked,
+        ApplyError::Store(StoreError::Locked { .. } | StoreError::TakenOver { .. })
+        | ApplyError::Moved { .. } => Exit::Locked,
+        ApplyError::Cluster(ClusterError::Name { .. }) => Exit::Refused,
         ApplyError::Foreign { .. }
         | ApplyError::Conflicts { .. }
         | ApplyError::Exists { .. }
@@ -18,6 +20,7 @@ pub(in crate::cli) fn exit(error: &ApplyError) -> Exit {
         | ApplyError::NoNamespace(_)
         | ApplyError::NamespaceEnding(_)
         | ApplyError::UnknownKind { .. }
+        | ApplyError::Incomplete { .. }
         | ApplyError::Refused { .. } => Exit::Refused,
         _ => Exit::Error,
     }
@@ -31,7 +34,10 @@ pub(in crate::cli) fn details(error: &ApplyError) -> Vec<String> {
             .map(|conflict| format!("{} owns {}", conflict.manager, conflict.field))
             .collect(),
         ApplyError::Trouble(trouble) => trouble.details.clone(),
-        ApplyError::Timeout { others, .. } => others.clone(),
+        ApplyError::Timeout { others, phase, .. } => {
+            let phase = phase.map(|phase| format!("phase: {}", phase.name()));
+            phase.into_iter().chain(others.iter().cloned()).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -58,7 +64,16 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
         ApplyError::Conflicts { .. } => {
             "have that program leave the field alone, or set the same value; --force-conflicts takes the fields".into()
         }
+        ApplyError::Exists { name, status: "uninstalling", .. } => {
+            format!("maas-deployer uninstall {name} goes on with that; upgrade brings it back")
+        }
         ApplyError::Exists { name, .. } => format!("maas-deployer upgrade {name} changes it"),
+        ApplyError::Incomplete { .. } => {
+            "give it kind, apiVersion and metadata.name, in extraObjects; it is to be found again under that name".into()
+        }
+        ApplyError::Moved { name, .. } => {
+            format!("see what it was: maas-deployer history {name}; then run this again")
+        }
         ApplyError::Absent { name, namespace } => {
             format!("name its namespace with -n; maas-deployer install {name} -n {namespace} installs it")
         }
@@ -83,6 +98,9 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
             };
             format!("{what}, then run this again; more: {}", trouble.next)
         }
+        ApplyError::Timeout { next, phase: Some(Phase::Images), .. } => format!(
+            "the import goes on in the cluster: run this again to wait for it, with a longer --timeout, or with --no-wait; look at: {next}"
+        ),
         ApplyError::Timeout { next, .. } => {
             format!("look at: {next}; then run this again, with a longer --timeout if it only was slow")
         }
@@ -112,6 +130,7 @@ fn store(error: &StoreError) -> String {
 
 fn cluster(error: &ClusterError) -> &'static str {
     match error {
+        ClusterError::Name { .. } => "correct the name in the values",
         ClusterError::Config(_) => {
             "name a kubeconfig with KUBECONFIG, and a context of it with --kube-context"
         }

@@ -29,9 +29,9 @@ use super::failure::{Exit, Failure};
 use super::job::interrupted;
 use super::output::Output;
 use super::release_args::ReleaseArgs;
-use crate::apply::{ApplyError, Change, Done, Operation, Options};
+use crate::apply::{ApplyError, Change, Current, Done, Operation, Options, Phase};
 use crate::cluster::Cluster;
-use crate::release::{Candidate, Release};
+use crate::release::{Candidate, Holder};
 
 /// What is done, with its own arguments.
 enum Work {
@@ -48,7 +48,8 @@ pub(super) fn install(args: &InstallArgs, output: &Output) -> Result<Exit, Failu
         let candidate = candidate::first(&args.source, name, &namespace)?;
         let context =
             Context { cluster: &cluster, namespace: &namespace, name, doing: &doing, output };
-        let options = args.change.options(args.create_namespace);
+        let phase = args.until.phase;
+        let options = Options { phase, ..args.change.options(args.create_namespace) };
         context.change(Work::Install(Box::new(candidate)), &args.change, options).await
     })
 }
@@ -60,8 +61,9 @@ pub(super) fn upgrade(args: &UpgradeArgs, output: &Output) -> Result<Exit, Failu
         let name = &args.release.release;
         let context =
             Context { cluster: &cluster, namespace: &namespace, name, doing: &doing, output };
-        let options = args.change.options(args.create_namespace);
-        let work = match context.last(options).await? {
+        let phase = args.until.phase;
+        let options = Options { phase, ..args.change.options(args.create_namespace) };
+        let work = match context.current(options).await? {
             None if args.install => {
                 let candidate = candidate::first(&args.source, name, &namespace)?;
                 Work::Install(Box::new(candidate))
@@ -70,8 +72,11 @@ pub(super) fn upgrade(args: &UpgradeArgs, output: &Output) -> Result<Exit, Failu
                 let (name, namespace) = (name.clone(), namespace.clone());
                 return Err(Failure::apply(&doing, &ApplyError::Absent { name, namespace }));
             }
-            Some(last) => {
-                let candidate = candidate::after(&last, &args.source, &args.keep, &namespace)?;
+            Some(current) => {
+                let candidate = candidate::after(&current, &args.source, &args.keep, &namespace)?;
+                if candidate::is_reused(&args.source, &args.keep) {
+                    context.tell_values(&current);
+                }
                 Work::Upgrade(Box::new(candidate))
             }
         };
@@ -177,12 +182,12 @@ async fn connect(
     Ok((cluster.persistent(), namespace))
 }
 
-/// Who runs this: `root@host, process 123`.
-fn by() -> String {
+/// Who runs this: `root@host, process 123`, and what no other run has.
+fn by() -> Holder {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let user = user.unwrap_or_else(|_| format!("user {}", rustix::process::getuid().as_raw()));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{user}@{host}, process {}", std::process::id())
+    Holder::new(format!("{user}@{host}, process {}", std::process::id()))
 }
 
 /// One operation, from the command line's side.
@@ -196,10 +201,20 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    async fn last(&self, options: Options) -> Result<Option<Release>, Failure> {
-        let operation =
-            Operation::new(self.cluster, self.name, self.namespace, &by(), options, &());
-        operation.last().await.map_err(|error| self.failure(&error))
+    async fn current(&self, options: Options) -> Result<Option<Current>, Failure> {
+        let operation = Operation::new(self.cluster, self.name, self.namespace, by(), options, &());
+        operation.current().await.map_err(|error| self.failure(&error))
+    }
+
+    /// Says whose values are kept, where that is not the newest revision.
+    fn tell_values(&self, current: &Current) {
+        if let Some(deployed) = &current.deployed {
+            let (last, status) = (current.last.version, current.last.info.status.text());
+            self.output.note(&format!(
+                "revision {last} is {status}: the values that are kept are those of revision {}, which is deployed",
+                deployed.version
+            ));
+        }
     }
 
     /// Does it, until it is done or a signal comes; then its record is closed.
@@ -209,15 +224,14 @@ impl Context<'_> {
         args: &ChangeArgs,
         options: Options,
     ) -> Result<Exit, Failure> {
-        let by = by();
         let progress = progress::of(args.progress, self.output);
         let operation =
-            Operation::new(self.cluster, self.name, self.namespace, &by, options, &*progress);
+            Operation::new(self.cluster, self.name, self.namespace, by(), options, &*progress);
         let result = tokio::select! {
             result = Box::pin(perform(&operation, &work)) => result,
             exit = interrupted() => {
                 progress.close();
-                return Ok(self.closed(&operation, &by, exit).await);
+                return Ok(self.closed(&operation, exit).await);
             }
         };
         progress.close();
@@ -234,9 +248,9 @@ impl Context<'_> {
         Failure::apply(self.doing, error)
     }
 
-    async fn closed(&self, operation: &Operation<'_>, by: &str, exit: Exit) -> Exit {
+    async fn closed(&self, operation: &Operation<'_>, exit: Exit) -> Exit {
         let bound = std::time::Duration::from_secs(10);
-        let closed = tokio::time::timeout(bound, operation.interrupted(by)).await;
+        let closed = tokio::time::timeout(bound, operation.interrupted()).await;
         let state = match closed {
             Ok(Ok(Some(revision))) => format!("revision {revision} is marked as failed; "),
             Ok(Ok(None)) => String::new(),
@@ -263,6 +277,8 @@ impl Context<'_> {
             "recorded": done.is_recorded,
             "dry_run": options.dry_run,
             "waited": options.wait && done.is_recorded,
+            "phase": options.phase.map(Phase::word),
+            "left_to_a_later_run": done.later,
             "changes": done.changes.iter().map(change_json).collect::<Vec<_>>(),
             "kept": done.kept,
         }));
@@ -273,24 +289,47 @@ impl Context<'_> {
             }
             let count = done.changes.len();
             self.output.confirm(&format!("{count} objects would change; nothing was changed"));
+            self.show_later(done, options);
             return;
         }
         if !done.is_recorded {
             self.output.confirm(&format!(
                 "{name}: nothing to change; revision {revision} is what is there"
             ));
+            self.show_later(done, options);
             return;
         }
         for kept in &done.kept {
             self.output.confirm(&format!("left the {kept}, which says that it is to be kept"));
         }
         let count = done.changes.len();
+        if done.later > 0 {
+            self.output.confirm(&format!(
+                "{past} a part of {name} in {}: revision {revision}, {count} objects changed",
+                self.namespace
+            ));
+            self.show_later(done, options);
+            return;
+        }
         self.output.confirm(&format!(
             "{past} {name} in {}: revision {revision}, {count} objects changed",
             self.namespace
         ));
         if matches!(work, Work::Install(_)) && !done.notes.trim().is_empty() {
             self.output.confirm(&format!("\n{}", done.notes.trim()));
+        }
+    }
+}
+
+impl Context<'_> {
+    /// What `--phase` left.
+    fn show_later(&self, done: &Done, options: Options) {
+        if let Some(phase) = options.phase.filter(|_| done.later > 0) {
+            self.output.confirm(&format!(
+                "{} objects of phases after {} are left; the same command without --phase goes on",
+                done.later,
+                phase.word()
+            ));
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) async fn run(
     output: &Output,
 ) -> Result<Exit, Failure> {
     let name = &args.release.release;
-    let looked = Uninstall::look(cluster, name, namespace, &by())
+    let looked = Uninstall::look(cluster, name, namespace, by())
         .await
         .map_err(|error| Failure::apply(doing, &error))?;
     let (count, kept) = (looked.count(), looked.kept());
@@ -53,6 +53,10 @@ pub(super) async fn run(
             output.confirm(&format!("{mark}: {what}"));
         }
     }
+    for what in &gone.kept.unsure {
+        output
+            .confirm(&format!("kept: {what}, which has the release's label and may be another's"));
+    }
     if !gone.kept.volumes.is_empty() || !gone.kept.secrets.is_empty() {
         output.confirm(
             "an install of the same name goes on with what was kept; kubectl delete removes it",
@@ -80,6 +84,10 @@ fn tell(output: &Output, verb: &str, count: usize, kept: &Kept, purge: bool) {
     }
     for what in &kept.objects {
         output.error(&format!("  keeps: {what}"));
+    }
+    for what in &kept.unsure {
+        output
+            .error(&format!("  keeps: {what}, which has the release's label and may be another's"));
     }
 }
 
@@ -121,5 +129,6 @@ fn show(
 }
 
 fn listed(kept: &Kept) -> Value {
-    json!({"volumes": kept.volumes, "secrets": kept.secrets, "objects": kept.objects})
+    json!({"volumes": kept.volumes, "secrets": kept.secrets, "objects": kept.objects,
+        "unsure": kept.unsure})
 }

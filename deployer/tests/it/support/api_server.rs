@@ -1,32 +1,114 @@
 //! A stand-in for Kubernetes' API server: objects in memory, with the calls that the jobs and the
 //! verbs on releases make. It knows no managed fields: what depends on them is tested on a real one.
+//! A watch tells no changes: it ends as soon as there are some, and whoever watches lists anew.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::PATIENCE;
 use super::http::{Answer, Asked, HttpServer};
 use super::world::World;
 
 type Objects = Arc<Mutex<BTreeMap<String, Value>>>;
 
-/// What is refused: which requests, and how.
+/// How long a watch that sees nothing lasts.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// What goes wrong: with which requests, and how.
 #[derive(Clone)]
-struct Refusal {
+pub(crate) struct Fault {
     method: Option<&'static str>,
     part: String,
-    status: u16,
-    body: Option<Value>,
+    /// Only dry runs, or only what is meant.
+    is_dry: Option<bool>,
+    how: How,
+    /// How many pass before.
+    skip: u32,
     /// How often; for ever where it is none.
     left: Option<u32>,
 }
+
+#[derive(Clone)]
+enum How {
+    /// The connection ends, nothing is done.
+    Cut,
+    /// It is done, and the answer does not arrive.
+    Lost,
+    Refused(u16, Option<Value>),
+}
+
+impl Fault {
+    fn new(method: &'static str, part: &str, how: How) -> Self {
+        let method = Some(method).filter(|method| !method.is_empty());
+        Self { method, part: part.to_owned(), is_dry: Some(false), how, skip: 0, left: None }
+    }
+
+    /// The connection ends at what has `part` in its URL; dry runs are not meant.
+    pub(crate) fn cut(method: &'static str, part: &str) -> Self {
+        Self::new(method, part, How::Cut)
+    }
+
+    /// It is done, and its answer lost.
+    pub(crate) fn lost(method: &'static str, part: &str) -> Self {
+        Self { left: Some(1), ..Self::new(method, part, How::Lost) }
+    }
+
+    /// It is refused.
+    pub(crate) fn refused(method: &'static str, part: &str, status: u16) -> Self {
+        Self::new(method, part, How::Refused(status, None))
+    }
+
+    /// With this answer.
+    pub(crate) fn with(self, body: Value) -> Self {
+        let status = body["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+        Self { how: How::Refused(status.expect("code"), Some(body)), ..self }
+    }
+
+    /// So many times, and then no more.
+    pub(crate) fn times(self, left: u32) -> Self {
+        Self { left: Some(left), ..self }
+    }
+
+    /// Only after so many have passed.
+    pub(crate) fn after(self, skip: u32) -> Self {
+        Self { skip, ..self }
+    }
+
+    /// Dry runs too.
+    pub(crate) fn dry_too(self) -> Self {
+        Self { is_dry: None, ..self }
+    }
+
+    fn fits(&self, asked: &Asked) -> bool {
+        let is_dry = asked.query().contains("dryRun=All");
+        asked.target.contains(&self.part)
+            && self.method.is_none_or(|method| method == asked.method)
+            && self.is_dry.is_none_or(|dry| dry == is_dry)
+            && self.left != Some(0)
+    }
+}
+
+/// Requests that wait for each other.
+struct Gate {
+    method: &'static str,
+    part: String,
+    wanted: usize,
+    there: usize,
+}
+
+/// The gate, if there is one, and who waits at it.
+type Gates = Arc<(Mutex<Option<Gate>>, Condvar)>;
 
 /// The server.
 pub(crate) struct ApiServer {
     pub(crate) http: HttpServer,
     objects: Objects,
-    refusals: Arc<Mutex<Vec<Refusal>>>,
+    faults: Arc<Mutex<Vec<Fault>>>,
+    gate: Gates,
 }
 
 impl ApiServer {
@@ -34,19 +116,28 @@ impl ApiServer {
     /// and may change others, as controllers do.
     pub(crate) fn start(world: &mut World, react: fn(&mut BTreeMap<String, Value>)) -> Self {
         let objects = Objects::default();
-        let refusals: Arc<Mutex<Vec<Refusal>>> = Arc::default();
-        let (held, refused) = (Arc::clone(&objects), Arc::clone(&refusals));
+        let faults: Arc<Mutex<Vec<Fault>>> = Arc::default();
+        let gate = Gates::default();
+        let (held, wrong, waiting) = (Arc::clone(&objects), Arc::clone(&faults), Arc::clone(&gate));
         let http = HttpServer::start(move |asked| {
-            if let Some(answer) = refusal(asked, &mut refused.lock().expect("refusals")) {
-                return answer;
-            }
+            pass(asked, &waiting);
+            let is_lost = match fault(asked, &mut wrong.lock().expect("faults")) {
+                Some(How::Cut) => return Answer::Cut,
+                Some(How::Refused(status, Some(body))) => return Answer::json(status, &body),
+                Some(How::Refused(status, None)) => return failure(status, "no right to do that"),
+                Some(How::Lost) => true,
+                None => false,
+            };
             if let Some(kinds) = kinds(asked.path()) {
                 return Answer::json(200, &kinds);
+            }
+            if asked.query().contains("watch=true") {
+                return watch(&held);
             }
             let mut objects = held.lock().expect("objects");
             let answer = answer(asked, &mut objects);
             react(&mut objects);
-            answer
+            if is_lost { Answer::Cut } else { answer }
         });
         let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{"name": "c", "cluster": {"server": http.url()}}],
@@ -55,7 +146,7 @@ impl ApiServer {
         let path = world.path("kubeconfig");
         std::fs::write(&path, kubeconfig.to_string()).expect("kubeconfig");
         world.env("KUBECONFIG", path);
-        Self { http, objects, refusals }
+        Self { http, objects, faults, gate }
     }
 
     /// Refuses what has `part` in its URL.
@@ -63,7 +154,8 @@ impl ApiServer {
         self.refuse_with(None, part, status, None, None);
     }
 
-    /// Refuses `left` requests of that method, or all; a status of 0 ends the connection.
+    /// Refuses `left` requests of that method, or all; a status of 0 ends the connection. Dry runs
+    /// too.
     pub(crate) fn refuse_with(
         &self,
         method: Option<&'static str>,
@@ -72,13 +164,27 @@ impl ApiServer {
         body: Option<Value>,
         left: Option<u32>,
     ) {
-        let refusal = Refusal { method, part: part.to_owned(), status, body, left };
-        self.refusals.lock().expect("refusals").push(refusal);
+        let how = if status == 0 { How::Cut } else { How::Refused(status, body) };
+        self.go_wrong(Fault {
+            left,
+            ..Fault::new(method.unwrap_or_default(), part, how).dry_too()
+        });
+    }
+
+    /// From now on, this goes wrong.
+    pub(crate) fn go_wrong(&self, fault: Fault) {
+        self.faults.lock().expect("faults").push(fault);
     }
 
     /// Refuses nothing any more.
     pub(crate) fn allow_all(&self) {
-        self.refusals.lock().expect("refusals").clear();
+        self.faults.lock().expect("faults").clear();
+    }
+
+    /// Has the next `wanted` requests of that kind wait until all of them are there.
+    pub(crate) fn gather(&self, method: &'static str, part: &str, wanted: usize) {
+        let gate = Gate { method, part: part.to_owned(), wanted, there: 0 };
+        *self.gate.0.lock().expect("gate") = Some(gate);
     }
 
     /// All objects, by their paths.
@@ -90,6 +196,11 @@ impl ApiServer {
     pub(crate) fn put(&self, path: &str, mut object: Value) {
         object["metadata"]["name"] = json!(path.rsplit('/').next());
         self.objects.lock().expect("objects").insert(whole(path), object);
+    }
+
+    /// Takes an object away.
+    pub(crate) fn remove(&self, path: &str) {
+        self.objects.lock().expect("objects").remove(&whole(path));
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
@@ -116,19 +227,42 @@ fn whole(path: &str) -> String {
     if path.matches('/').count() == 2 { path.to_owned() } else { format!("maas/{path}") }
 }
 
-fn refusal(asked: &Asked, refusals: &mut [Refusal]) -> Option<Answer> {
-    let fits = |one: &&mut Refusal| {
-        asked.target.contains(&one.part)
-            && one.method.is_none_or(|method| method == asked.method)
-            && one.left != Some(0)
+fn fault(asked: &Asked, faults: &mut [Fault]) -> Option<How> {
+    let fault = faults.iter_mut().find(|fault| fault.fits(asked))?;
+    if fault.skip > 0 {
+        fault.skip -= 1;
+        return None;
+    }
+    fault.left = fault.left.map(|left| left - 1);
+    Some(fault.how.clone())
+}
+
+fn pass(asked: &Asked, gates: &Gates) {
+    let (gate, changed) = &**gates;
+    let mut gate = gate.lock().expect("gate");
+    let is_dry = asked.query().contains("dryRun");
+    let is_meant = |gate: &&mut Gate| {
+        gate.method == asked.method && !is_dry && asked.target.contains(&gate.part)
     };
-    let refusal = refusals.iter_mut().find(fits)?;
-    refusal.left = refusal.left.map(|left| left - 1);
-    Some(match (refusal.status, &refusal.body) {
-        (0, _) => Answer::Cut,
-        (status, Some(body)) => Answer::json(status, body),
-        (status, None) => failure(status, "no right to do that"),
-    })
+    let Some(held) = gate.as_mut().filter(is_meant) else { return };
+    held.there += 1;
+    changed.notify_all();
+    let is_shut = |gate: &mut Option<Gate>| gate.as_ref().is_some_and(|one| one.there < one.wanted);
+    let waited = changed.wait_timeout_while(gate, PATIENCE, is_shut);
+    assert!(!waited.expect("gate").1.timed_out(), "only one came");
+}
+
+/// Ends when something has changed, or after a while; either way with the word that what is watched
+/// from is too old.
+fn watch(objects: &Objects) -> Answer {
+    let now = || objects.lock().expect("objects").clone();
+    let (before, end) = (now(), std::time::Instant::now() + WATCH);
+    while now() == before && std::time::Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410,
+        "reason": "Expired", "message": "too old resource version"});
+    Answer::json(200, &format!("{}\n", json!({"type": "ERROR", "object": gone})))
 }
 
 /// What the server says that it knows: its version, and the kinds that the chart has.
@@ -182,6 +316,11 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
             ),
         },
         ("GET", [namespace, kind]) => list(asked, &format!("{namespace}/{kind}/"), objects),
+        // What a path without a name is, on the real one too.
+        ("DELETE", [namespace, kind] | [namespace, kind, ""]) => {
+            objects.retain(|key, _| !key.starts_with(&format!("{namespace}/{kind}/")));
+            Answer::json(200, &json!({"kind": "Status", "status": "Success"}))
+        }
         ("POST", [namespace, kind]) => {
             let name = body["metadata"]["name"].as_str().unwrap_or_default();
             let key = format!("{namespace}/{kind}/{name}");
@@ -191,15 +330,17 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
             if objects.contains_key(&key) {
                 return failure(409, "already exists");
             }
-            let made = with_version(body, 1);
-            objects.insert(key, made.clone());
+            let made = new(body);
+            if !is_dry_run {
+                objects.insert(key, made.clone());
+            }
             Answer::json(201, &made)
         }
         (method, [namespace, kind, name, ..]) => {
             let key = format!("{namespace}/{kind}/{name}");
             let is_apply = asked.header("Content-Type") == Some("application/apply-patch+yaml");
             if method == "PATCH" && is_apply && !objects.contains_key(&key) {
-                let made = with_version(body, 1);
+                let made = new(body);
                 if !is_dry_run {
                     objects.insert(key, made.clone());
                 }
@@ -223,8 +364,13 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
                     {
                         return failure(409, "the object has been modified");
                     }
+                    let uid = object["metadata"]["uid"].clone();
                     *object = with_version(body, next);
+                    object["metadata"]["uid"] = uid;
                     Answer::json(200, &object.clone())
+                }
+                "GET" if parts.last() == Some(&"log") => {
+                    Answer::text(200, object["log"].as_str().unwrap_or_default())
                 }
                 "GET" => Answer::json(200, &object.clone()),
                 "PATCH" => {
@@ -237,6 +383,10 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
                     Answer::json(200, &object.clone())
                 }
                 "DELETE" => {
+                    let wanted = &body["preconditions"]["uid"];
+                    if !wanted.is_null() && *wanted != object["metadata"]["uid"] {
+                        return failure(409, "Precondition failed: UID in precondition");
+                    }
                     objects.remove(&key);
                     Answer::json(200, &json!({"kind": "Status", "status": "Success"}))
                 }
@@ -247,6 +397,13 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
     }
 }
 
+fn new(object: Value) -> Value {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let mut made = with_version(object, 1);
+    made["metadata"]["uid"] = json!(format!("uid-{}", MADE.fetch_add(1, Ordering::Relaxed)));
+    made
+}
+
 fn with_version(mut object: Value, version: u64) -> Value {
     object["metadata"]["resourceVersion"] = json!(version.to_string());
     object
@@ -254,23 +411,36 @@ fn with_version(mut object: Value, version: u64) -> Value {
 
 fn list(asked: &Asked, below: &str, objects: &BTreeMap<String, Value>) -> Answer {
     let query = asked.query().to_owned();
-    let selector = url::form_urlencoded::parse(query.as_bytes())
-        .find(|(name, _)| name == "labelSelector")
-        .map(|(_, value)| value.into_owned());
-    let fits = |object: &Value| {
+    let selector = |wanted: &str| {
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.into_owned())
+    };
+    let (labels, fields) = (selector("labelSelector"), selector("fieldSelector"));
+    let fits = |selector: &Option<String>, of: &dyn Fn(&str) -> Value| {
         selector.as_ref().is_none_or(|selector| {
             selector.split(',').all(|part| {
-                let (label, value) = part.split_once('=').expect("selector");
-                object["metadata"]["labels"][label] == value
+                let (name, value) = part.split_once('=').expect("selector");
+                of(name) == value
             })
         })
     };
+    let is_wanted = |object: &Value| {
+        let field = |name: &str| {
+            object.pointer(&format!("/{}", name.replace('.', "/"))).cloned().unwrap_or_default()
+        };
+        fits(&labels, &|label| object["metadata"]["labels"][label].clone()) && fits(&fields, &field)
+    };
     let items: Vec<&Value> = objects
         .iter()
-        .filter(|(key, object)| key.starts_with(below) && fits(object))
+        .filter(|(key, object)| key.starts_with(below) && is_wanted(object))
         .map(|(_, object)| object)
         .collect();
-    Answer::json(200, &json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
+    Answer::json(
+        200,
+        &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"},
+            "items": items}),
+    )
 }
 
 fn failure(code: u16, message: &str) -> Answer {

@@ -8,10 +8,10 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use api_server::ApiServer;
+pub(crate) use api_server::{ApiServer, Fault};
 pub(crate) use http::{Answer, HttpServer};
 pub(crate) use maas::Maas;
-pub(crate) use run::Job;
+pub(crate) use run::{Job, Running};
 pub(crate) use world::World;
 
 /// The longest that anything is waited for. Never slept through: a test that passes does not take

@@ -58,7 +58,7 @@ fn f2_a_jobs_template_is_never_changed_and_the_schema_never_under_a_region() {
     let objects = helm.objects(&[]);
     let quiesce = objects.job("quiesce");
     assert_eq!(quiesce.annotation("helm.sh/hook"), Some("pre-upgrade,pre-rollback"));
-    assert_eq!(quiesce.pod().unwrap().argv("quiesce")[1..], ["job", "quiesce"]);
+    assert_eq!(quiesce.pod().unwrap().argv("quiesce")[1..4], ["job", "quiesce", "--coming"]);
     let image = &quiesce.pod().unwrap().container("quiesce")["image"];
     assert_eq!(image, &objects.pod_of("maas-region").container("region")["image"]);
     // What it compares with what runs; `images.registry` stands in it too.
@@ -71,6 +71,11 @@ fn f2_a_jobs_template_is_never_changed_and_the_schema_never_under_a_region() {
     for job in objects.kind("Job") {
         assert_eq!(job.at("/spec/ttlSecondsAfterFinished"), &json!(null), "{}", job.id());
         assert!(job.at("/spec/backoffLimit").is_u64(), "{}", job.id());
+        // One whose pod a drain moved has not failed: it may have waited for days.
+        let moved = json!({"action": "Ignore",
+            "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]});
+        let rules = job.at("/spec/podFailurePolicy/rules").as_array().unwrap();
+        assert!(rules.contains(&moved), "{}: {rules:?}", job.id());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an upgrade changes: jobs' names follow their content, pods restart for
 //! what they use, and nothing changes that Kubernetes does not let change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chart_tests::{Helm, Object, Objects, files};
 use serde_json::Value;
@@ -49,6 +49,41 @@ fn jobs_run_again_when_told_so_and_with_another_chart() {
     for after in [rerun, newer] {
         assert_eq!(after.len(), before.len());
         assert!(after.iter().all(|name| !before.contains(name)), "{before:?} {after:?}");
+    }
+}
+
+/// Of the Jobs under way, those that the upgrade has too go on.
+#[test]
+fn quiesce_knows_the_jobs_that_come() {
+    let Some(rendered) = files::rendered() else { return };
+    let mut told = 0;
+    for (file, objects) in rendered {
+        let Some(quiesce) = objects.get("Job", "maas-quiesce") else { continue };
+        let argv = quiesce.pod().unwrap().argv("quiesce");
+        let coming = argv.iter().skip_while(|word| **word != "--coming").nth(1).unwrap();
+        let coming: Vec<&str> = coming.split(',').filter(|name| !name.is_empty()).collect();
+        let names: Vec<&str> = jobs(objects).map(Object::name).collect();
+        assert_eq!(coming.iter().collect::<BTreeSet<_>>(), names.iter().collect(), "{file}");
+        told += names.len();
+    }
+    assert!(told > 300, "{told}");
+}
+
+/// MAAS waits for every region that ever ran, and import-images removes those that are no more.
+#[test]
+fn another_number_of_regions_runs_import_images_again_and_nothing_else() {
+    let Some(helm) = Helm::find() else { return };
+    let base = files::named("replicas");
+    let render =
+        |count: u32| helm.clone().set(&[&format!("pod.replicas.region={count}")]).objects(&[&base]);
+    let (before, after) = (render(2), render(1));
+    for job in jobs(&before) {
+        let stays = after.get("Job", job.name()).is_some();
+        assert_eq!(stays, job.component() != "import-images", "{}", job.id());
+    }
+    for set in before.kind("StatefulSet") {
+        let now = after.one("StatefulSet", set.name());
+        assert_eq!(set.at("/spec/template"), now.at("/spec/template"), "{}", set.id());
     }
 }
 

@@ -291,17 +291,30 @@ pub(crate) fn missing_image(edge: &Edge) {
 /// An image that is there: the next upgrade is all that is needed. It has a store baked in, signed
 /// by another key, with one release more.
 pub(crate) fn baked(edge: &Edge) {
+    upgrade_baked(edge, &[]);
+    edge.ready();
+    edge.assert_images(&["ubuntu/jammy", "ubuntu/noble", "ubuntu/xenial"]);
+}
+
+fn upgrade_baked(edge: &Edge, more: &[&str]) {
     let image = edge.release.site.image("maas-mirror", "baked");
     let file = PathBuf::from(std::env::var_os("BAKED_KEYRING").expect("BAKED_KEYRING is set"));
-    edge.upgrade(&[
-        REVISION,
-        &format!("images.tags.maas_cache={image}"),
-        "conf.cache.baked=true",
-        "conf.maas.images.releases={jammy}",
-        &keyring(&file),
-    ])
-    .expect("helm upgrade");
-    edge.ready();
+    let (image, keyring) = (format!("images.tags.maas_cache={image}"), keyring(&file));
+    let releases = "conf.maas.images.releases={jammy}";
+    let settings = [REVISION, &image, "conf.cache.baked=true", releases, &keyring];
+    edge.upgrade(&[&settings[..], more].concat()).expect("helm upgrade");
+}
+
+/// MAAS would wait for the region that is no more, and import nothing.
+pub(crate) fn one_region_less(edge: &Edge) {
+    let [first, _] = edge.regions();
+    let before = edge.kube().ready(&first, None);
+    upgrade_baked(edge, &["pod.replicas.region=1"]);
+    assert_eq!(edge.kube().ready(&first, None), before, "nothing else changed");
+    let regions = maas(&edge.release).get("regioncontrollers/").expect("regions");
+    let names: Vec<_> =
+        regions.as_array().expect("regions").iter().map(|one| one["hostname"].clone()).collect();
+    assert_eq!(names, [json!(first)]);
     edge.assert_images(&["ubuntu/jammy", "ubuntu/noble", "ubuntu/xenial"]);
 }
 

@@ -43,6 +43,7 @@ const LIFE: Steps<Release> = &[
     ("helm_test", installed::helm_test),
     ("an_upgrade_with_nothing_changed", upgrades::nothing),
     ("an_upgrade_with_a_changed_setting", upgrades::setting),
+    ("an_upgrade_after_one_that_failed", upgrades::failed),
     ("an_upgrade_with_a_changed_image", upgrades::image),
     ("a_killed_region", restarts::region),
     ("a_killed_rack", restarts::rack),
@@ -67,6 +68,7 @@ const EDGE: Steps<Edge> = &[
     ("edge_another_password", edge::another_password),
     ("edge_missing_image", edge::missing_image),
     ("edge_baked_mirror", edge::baked),
+    ("edge_one_region_less", edge::one_region_less),
     ("edge_uninstall", edge::uninstall),
 ];
 

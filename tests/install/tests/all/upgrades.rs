@@ -60,6 +60,26 @@ pub(crate) fn setting(release: &Release) {
     assert!(servers.contains("192.0.2.1") && servers.contains("192.0.2.2"), "{servers}");
 }
 
+/// What it left under way would undo what the next one sets: a Job that only a revision has which
+/// failed is in no manifest that Helm looks at.
+pub(crate) fn failed(release: &Release) {
+    let ntp = "conf.maas.ntp.ntp_servers={192.0.2.1,192.0.2.2}";
+    let nowhere = "conf.maas.images.boot_source=http://127.0.0.1:9/images/";
+    let args = ["--wait", "--wait-for-jobs", "--timeout", "30s", "--set", nowhere, "--set", ntp];
+    let failed = release.start("upgrade", &args);
+    assert!(!failed.success, "{}", failed.stdout);
+    let selector = release.selector(Some("configure"));
+    let wrong = release.kube.uids("jobs", &selector);
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    release.apply("upgrade", &["--set", ntp]).expect("helm upgrade");
+    let right = release.kube.uids("jobs", &selector);
+    assert_eq!(right.len(), 1, "{right:?}");
+    assert!(right.keys().all(|name| !wrong.contains_key(name)), "{wrong:?} goes on");
+    let _ = release.kube.complete(&release.object("configure"));
+    let sources = maas(release).get("boot-sources/").expect("boot sources").to_string();
+    assert!(!sources.contains("127.0.0.1:9"), "{sources}");
+}
+
 pub(crate) fn image(release: &Release) {
     let before = pods(release);
     let image = release.site.image("maas-rack-controller", "3.6.4-again");

@@ -1,0 +1,175 @@
+//! What a release made beside its objects, by what its record says.
+//!
+//! Labels alone prove nothing: another chart in the namespace may bear the same ones,
+//! and a release of the same name may be in another.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::target::{Owner, annotation, label};
+use crate::cluster::{Cluster, ClusterError, MANAGED_BY, Place};
+use crate::manifest::Document;
+
+/// The label that says which release a Secret, a pod or a volume belongs to.
+pub(super) const INSTANCE: &str = "app.kubernetes.io/instance";
+
+/// What the record names.
+#[derive(Debug, Default)]
+pub(super) struct Belongings {
+    claims: Vec<Claims>,
+    /// What makes pods: kind and name.
+    makers: BTreeSet<(String, String)>,
+    /// Where jobs were told to write MAAS's API key.
+    api_keys: Vec<Place>,
+}
+
+/// The claims that a StatefulSet makes from one of its templates.
+#[derive(Debug)]
+struct Claims {
+    prefix: String,
+    labels: Map<String, Value>,
+}
+
+impl Belongings {
+    /// Notes what an object of the release makes.
+    pub(super) fn note(&mut self, document: &Document, owner: &Owner) -> Result<(), ClusterError> {
+        let is_here = document.namespace().is_none_or(|space| space == owner.namespace);
+        if document.kind() == "StatefulSet" && is_here {
+            self.note_claims(document);
+        }
+        if is_here {
+            self.makers.insert((document.kind().to_owned(), document.name().to_owned()));
+        }
+        if document.kind() == "Job" {
+            self.note_api_key(document)?;
+        }
+        Ok(())
+    }
+
+    fn note_claims(&mut self, set: &Document) {
+        let templates = set.object.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+        let labels = set.object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+        for template in templates.into_iter().flatten() {
+            let Some(name) = template.pointer("/metadata/name").and_then(Value::as_str) else {
+                continue;
+            };
+            let prefix = format!("{name}-{}-", set.name());
+            self.claims.push(Claims { prefix, labels: labels.cloned().unwrap_or_default() });
+        }
+    }
+
+    /// The Secret with MAAS's API key may be anywhere, and bears no release's name:
+    /// the job that writes it is told where.
+    fn note_api_key(&mut self, job: &Document) -> Result<(), ClusterError> {
+        let told = job.object.pointer("/spec/template/spec/containers/0/env/0/value");
+        let settings: Option<Value> =
+            told.and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok());
+        let key = settings.as_ref().and_then(|settings| settings.pointer("/secrets/api_key"));
+        let text = |name: &str| key.and_then(|key| key.get(name)).and_then(Value::as_str);
+        if let (Some(name), Some(space)) = (text("name"), text("namespace")) {
+            let place = Place::named("/api/v1", Some(space), "secrets", "Secret", name)?;
+            if !self.api_keys.contains(&place) {
+                self.api_keys.push(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a claim was made for one of the StatefulSets: by its name, which
+    /// Kubernetes gives, and the labels that it copies from the selector.
+    pub(super) fn has_claim(&self, claim: &Value) -> bool {
+        let name = claim.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        self.claims.iter().any(|one| {
+            let number = name.strip_prefix(&one.prefix);
+            let is_number =
+                |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            let has = |(name, value): (&String, &Value)| label(claim, name) == value.as_str();
+            number.is_some_and(is_number) && one.labels.iter().all(has)
+        })
+    }
+
+    /// Whether a pod was made by an object of the release.
+    pub(super) fn has_pod(&self, pod: &Value) -> bool {
+        let owners = pod.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+        owners.into_iter().flatten().any(|owner| {
+            let text = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or_default();
+            let made =
+                |kind: &str, name: &str| self.makers.contains(&(kind.to_owned(), name.to_owned()));
+            let (kind, name) = (text("kind"), text("name"));
+            let parent = name.rsplit_once('-').map_or("", |(parent, _)| parent);
+            match kind {
+                "ReplicaSet" => made("Deployment", parent) || made(kind, name),
+                "Job" => made("CronJob", parent) || made(kind, name),
+                _ => made(kind, name),
+            }
+        })
+    }
+
+    /// The API keys that jobs of this program wrote, as far as this account may look.
+    pub(super) async fn api_keys(&self, cluster: &Cluster, owner: &Owner) -> Vec<Place> {
+        let mut found = Vec::new();
+        for place in &self.api_keys {
+            // An account that may not look there cannot delete it either.
+            let live = cluster.object(place).await.unwrap_or_default();
+            if live.is_some_and(|live| is_made_by_jobs(&live, owner)) {
+                found.push(place.clone());
+            }
+        }
+        found
+    }
+}
+
+/// Whether a Secret was made by a job of this program, and says nothing of another release.
+fn is_made_by_jobs(secret: &Value, owner: &Owner) -> bool {
+    label(secret, MANAGED_BY.0) == Some(MANAGED_BY.1)
+        && label(secret, INSTANCE).is_none_or(|release| release == owner.name)
+        && annotation(secret, "meta.helm.sh/release-name").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn belongings() -> Belongings {
+        let object = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "maas-region"},
+            "spec": {"selector": {"matchLabels": {"app.kubernetes.io/name": "maas"}},
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}}]}});
+        let owner = Owner { name: "maas".into(), namespace: "maas".into() };
+        let mut held = Belongings::default();
+        let document =
+            |object: Value| Document { source: String::new(), text: String::new(), object };
+        held.note(&document(object), &owner).unwrap();
+        let cron = json!({"kind": "CronJob", "metadata": {"name": "nightly"}});
+        held.note(&document(cron), &owner).unwrap();
+        held
+    }
+
+    #[test]
+    fn claims_are_known_by_name_and_labels() {
+        let claim = |name: &str, of: &str| json!({"metadata": {"name": name, "labels": {"app.kubernetes.io/name": of}}});
+        let held = belongings();
+        assert!(held.has_claim(&claim("data-maas-region-12", "maas")));
+        for name in [
+            "data-maas-region-",
+            "data-maas-region-x",
+            "data-maas-region-0-1",
+            "x-data-maas-region-0",
+        ] {
+            assert!(!held.has_claim(&claim(name, "maas")), "{name}");
+        }
+        assert!(!held.has_claim(&claim("data-maas-region-0", "theirs")));
+    }
+
+    #[test]
+    fn pods_are_known_by_what_made_them() {
+        let pod = |kind: &str, name: &str| json!({"metadata": {"ownerReferences": [{"kind": kind, "name": name}]}});
+        let held = belongings();
+        assert!(held.has_pod(&pod("StatefulSet", "maas-region")));
+        assert!(held.has_pod(&pod("Job", "nightly-29012345")));
+        assert!(!held.has_pod(&pod("StatefulSet", "theirs")));
+        assert!(!held.has_pod(&json!({"metadata": {}})));
+    }
+}
