@@ -71,7 +71,7 @@ fn entry<'a>(node: &'a mut Node, key: &str, origin: &Origin) -> Option<&'a mut N
 }
 
 /// An image's registry, where its name begins with one, and the rest.
-fn split(image: &str) -> (Option<&str>, &str) {
+pub(crate) fn split(image: &str) -> (Option<&str>, &str) {
     match image.split_once('/') {
         Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => {
             (Some(host), rest)

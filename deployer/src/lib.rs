@@ -20,6 +20,7 @@
 //! | [`values`] | files and options over the chart's own values, checked |
 //! | [`strike`] | strikes secrets out of texts |
 //! | [`render`] | the chart rendered, as Helm renders it |
+//! | [`bundle`] | what an installation needs in one file: made, read, loaded |
 //! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods; objects of any kind |
 //! | [`release`] | releases as Helm records them |
 //! | [`apply`] | has a cluster hold what was rendered, and waits for it |
@@ -29,6 +30,7 @@
 //! | [`cli`] | verbs, output, exit codes |
 
 pub mod apply;
+pub mod bundle;
 pub mod chart;
 pub mod cli;
 pub mod cluster;

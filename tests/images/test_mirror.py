@@ -99,6 +99,23 @@ def test_an_empty_mirror_without_upstream_waits_and_is_healthy(
     assert get(mirror, "/readyz") == b""
 
 
+def test_processes_that_others_leave_behind_are_put_to_rest(container: Callable[..., Container]) -> None:
+    mirror = container("maas-mirror", read_only=True)
+    wait_for("the health check", lambda: healthy(mirror), evidence=mirror.evidence)
+    mirror.run("/usr/bin/busybox", "sh", "-c", "(busybox sleep 0.1 &)")
+
+    def processes() -> list[list[str]]:
+        lines = mirror.run("/usr/bin/busybox", "ps", "-o", "stat,args").stdout.splitlines()[1:]
+        return [line.split(maxsplit=1) for line in lines]
+
+    def rest() -> bool:
+        return not any(state.startswith("Z") or "sleep" in command for state, command in processes())
+
+    wait_for("the orphan to be gone", rest, evidence=lambda: str(processes()))
+    mirror.signal(signal.SIGTERM)
+    assert mirror.wait() == 0
+
+
 def test_the_health_check_fails_without_a_server(container: Callable[..., Container]) -> None:
     mirror = container("maas-mirror", args=["/usr/bin/busybox", "sleep", "60"], read_only=True)
     assert not healthy(mirror)

@@ -112,24 +112,15 @@ impl Mask {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::response::{StatusCause, StatusDetails};
     use serde_json::json;
 
     use super::*;
 
     fn refused(secret: &Value, code: u16, message: &str) -> Status {
-        let cause = StatusCause {
-            reason: "FieldValueInvalid".into(),
-            message: message.to_owned(),
-            field: "stringData.PASSWORD".into(),
-        };
-        let details: StatusDetails = serde_json::from_value(json!({ "causes": [cause] })).unwrap();
-        let status = Status {
-            code,
-            message: message.to_owned(),
-            details: Some(details),
-            ..Status::failure("", "Invalid")
-        };
+        let cause = json!({"reason": "FieldValueInvalid", "message": message, "field": "stringData.PASSWORD"});
+        let status = json!({"status": "Failure", "code": code, "message": message,
+            "reason": "Invalid", "details": {"causes": [cause]}});
+        let status: Status = serde_json::from_value(status).unwrap();
         Mask::of(Some(secret)).over(&status)
     }
 

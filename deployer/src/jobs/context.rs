@@ -56,10 +56,7 @@ impl Context {
 
     /// The command that shows the region's log.
     pub(super) fn region_logs(&self) -> String {
-        let (namespace, _) = self.release().unwrap_or(("NAMESPACE", ""));
-        let named = self.settings.region().ok().filter(|region| !region.statefulset.is_empty());
-        let name = named.map_or("maas-region", |region| &region.statefulset);
-        format!("kubectl logs -n {namespace} statefulset/{name} -c region --tail=50")
+        self.settings.names().region_logs()
     }
 
     /// How clients of MAAS are made.
@@ -135,12 +132,21 @@ impl Context {
         Ok(Look::NotYet(reasons.join("; ")))
     }
 
+    /// A client like `maas`, made anew; none where MAAS's API does not answer now.
+    /// Its authority, or the port that it is at, may have changed since.
+    pub(super) async fn reconnected(&self, maas: &Client) -> Option<Client> {
+        let (tls, region) = (self.settings.tls(), self.settings.region().ok()?);
+        let urls = candidates(&region.url, &tls).ok()?;
+        let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        match self.look_for_api(&urls).await {
+            Ok(Look::Ready(client)) => Some(client.in_place_of(maas)),
+            _ => None,
+        }
+    }
+
     /// The command that shows the log of the newest Job of a kind.
     pub(super) fn job_logs(&self, job: &str) -> String {
-        let (namespace, release) = self.release().unwrap_or(("NAMESPACE", "RELEASE"));
-        format!(
-            "kubectl logs -n {namespace} -l app.kubernetes.io/instance={release},app.kubernetes.io/component={job} --tail=50"
-        )
+        self.settings.names().job_logs(job)
     }
 
     /// A client of MAAS with an administrator's key, once its API answers: the
@@ -149,7 +155,7 @@ impl Context {
     pub(super) async fn maas_with_key(&self) -> Result<Client, JobError> {
         let has_login = self.mounts.path("secrets/admin/PASSWORD").exists();
         let wait = Wait::new("the API key's Secret", self.limit(Duration::from_secs(300)))
-            .next("kubectl get jobs; the job export-api-key writes it");
+            .next(self.job_logs("export-api-key"));
         // The kubelet brings a Secret into a running pod within two minutes.
         let key = wait
             .until(async || match self.mounts.api_key()? {
@@ -175,7 +181,8 @@ impl Context {
         let key = maas.authenticate(&admin).await.map_err(|error| match error.problem {
             Problem::Forbidden => JobError::failed(
                 format!("MAAS does not accept the password of {} in the admin Secret", admin.username),
-                "put the user's present password into the admin Secret, or set it in MAAS to the Secret's",
+                "put the user's present password into the admin Secret, or set it in MAAS to the Secret's; \
+                 a user that is deactivated cannot log in either",
             ),
             _ => error.into(),
         })?;

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, RootCertStore};
 
 use super::context::Context;
 use super::error::JobError;
@@ -104,7 +104,7 @@ impl Pair {
                  unless a public authority signed it, the Secret needs that authority as ca.crt",
             )
         };
-        let wrong = |error: rustls::Error| refuse(error.to_string());
+        let wrong = |error: rustls::Error| refuse(said(&error));
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let ca = self.ca.as_deref().unwrap_or_default();
@@ -134,6 +134,24 @@ impl Pair {
     }
 }
 
+/// Why a certificate does not verify; times as people read them.
+fn said(error: &rustls::Error) -> String {
+    let date = |time: &UnixTime| {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX)
+    };
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+            not_after, ..
+        }) => format!("it was valid until {}: renew it", date(not_after)),
+        rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
+            not_before,
+            ..
+        }) => format!("it is valid from {} on", date(not_before)),
+        other => other.to_string(),
+    }
+}
+
 /// The certificates of a text in PEM.
 fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem.as_bytes()).flatten().collect()
@@ -143,7 +161,7 @@ fn text(path: &Path) -> Result<String, JobError> {
     let missing = || {
         JobError::refused(
             format!("{} is not there", path.display()),
-            "check the Secret that conf.maas.tls names: kubectl describe pod",
+            "check the Secret with MAAS's certificate (secrets.maas_cert): it needs tls.crt and tls.key",
         )
     };
     let bytes = files::read(path)?.ok_or_else(missing)?;

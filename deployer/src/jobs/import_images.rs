@@ -5,16 +5,17 @@
 //! ends in silence when nothing was imported. Only the images themselves tell:
 //! done is when every version of every wanted one is complete.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::configure::{AFTER_IMPORT, remove_stale};
+use super::boot_source::remove_stale;
+use super::configure::AFTER_IMPORT;
 use super::context::Context;
 use super::error::JobError;
+use super::progress::Progress;
 use super::report::Report;
 use super::resources::{Image, Wanted, look};
 use super::{stale_regions, wait_for};
@@ -25,15 +26,15 @@ use crate::wait::{State, Wait, spoken};
 /// How often MAAS is asked how far it is.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// How often progress is logged where nothing else is.
-const REMINDER: Duration = Duration::from_secs(30);
-
 /// How long an import that was asked for may take to show.
 const BEGIN: Duration = Duration::from_secs(10);
 
 /// How long MAAS may be idle with images missing before it is asked again; the
 /// longer, the more often it was.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// How long MAAS may take to see that an image is there.
+const TAKE: Duration = Duration::from_secs(60);
 
 /// Imports the images and makes them the defaults.
 ///
@@ -48,9 +49,11 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     }
     let maas = context.maas_with_key().await?;
     stale_regions::remove(context, &maas, &mut report).await?;
-    let mut import = Import::new(context, &maas, images, limit);
-    let before = import.look().await?;
+    let mut import = Import::new(context, maas.clone(), images, limit);
+    let before = look(&maas, images).await?;
+    import.progress.look(&before);
     let after = import.run().await?;
+    let maas = import.maas;
     tell(&before, &after, &mut report);
     defaults(context, &maas, images, &mut report).await?;
     sweep(&maas, images, &mut report).await?;
@@ -60,52 +63,42 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
 /// An import under way.
 struct Import<'a> {
     context: &'a Context,
-    maas: &'a Client,
+    maas: Client,
     images: &'a Images,
     limit: Duration,
-    begun: Instant,
-    /// What was last logged of each image.
-    said: BTreeMap<String, u64>,
-    last_said: Instant,
-    /// When something last arrived, and how much there was.
-    arrived: (Instant, u64),
-    stall_said: Instant,
+    progress: Progress,
+    /// What MAAS last said of each image, while it answered.
+    known: Vec<Wanted>,
     /// When MAAS was last asked to import, and how often.
     asked: (Instant, u32),
-    last_error: Option<String>,
+    /// Why MAAS cannot be asked at present.
+    trouble: Option<String>,
 }
 
 impl<'a> Import<'a> {
-    fn new(context: &'a Context, maas: &'a Client, images: &'a Images, limit: Duration) -> Self {
-        let now = Instant::now();
+    fn new(context: &'a Context, maas: Client, images: &'a Images, limit: Duration) -> Self {
         Self {
             context,
             maas,
             images,
             limit,
-            begun: now,
-            said: BTreeMap::new(),
-            last_said: now,
-            arrived: (now, 0),
-            stall_said: now,
-            asked: (now, 0),
-            last_error: None,
+            progress: Progress::new(limit),
+            known: Vec::new(),
+            asked: (Instant::now(), 0),
+            trouble: None,
         }
-    }
-
-    async fn look(&self) -> Result<Vec<Wanted>, JobError> {
-        Ok(look(self.maas, self.images).await?)
     }
 
     /// Asks for an import and follows it until all is complete and MAAS rests.
     async fn run(&mut self) -> Result<Vec<Wanted>, JobError> {
         self.ask().await?;
         let mut has_begun = false;
+        let mut is_importing = false;
         loop {
             match self.state().await {
-                Ok((wanted, is_importing)) => {
-                    self.last_error = None;
-                    self.say(&wanted);
+                Ok((wanted, still)) => {
+                    (self.trouble, is_importing) = (None, still);
+                    self.progress.look(&wanted);
                     // Complete may be what was there before the import that was
                     // asked for has begun; one that has nothing to do never shows.
                     has_begun |= is_importing || self.asked.0.elapsed() >= BEGIN;
@@ -113,18 +106,15 @@ impl<'a> Import<'a> {
                     if is_complete && !is_importing && has_begun {
                         return Ok(wanted);
                     }
-                    self.look_for_stall(&wanted, is_importing).await?;
-                    if self.begun.elapsed() + PAUSE > self.limit {
-                        return Err(self.over(&wanted, is_importing));
-                    }
+                    self.known = wanted;
+                    self.look_for_stall(is_importing).await?;
                 }
-                // A region or the database that starts anew.
-                Err(error) if error.passes() && self.begun.elapsed() < self.limit => {
-                    let reason = crate::chain(&error);
-                    warn!(reason, "cannot ask MAAS how far it is");
-                    self.last_error = Some(reason);
-                }
+                // A region or the database that starts anew, or a new certificate.
+                Err(error) if error.passes() => self.go_on_without(&error).await,
                 Err(error) => return Err(error.into()),
+            }
+            if self.progress.elapsed() + PAUSE > self.limit {
+                return Err(self.over(is_importing));
             }
             sleep(if has_begun { PAUSE } else { PAUSE / 5 }).await;
         }
@@ -133,7 +123,7 @@ impl<'a> Import<'a> {
     async fn state(&self) -> Result<(Vec<Wanted>, bool), MaasError> {
         // In this order: what is complete after MAAS rests stays so.
         let is_importing = self.maas.is_importing().await?;
-        Ok((look(self.maas, self.images).await?, is_importing))
+        Ok((look(&self.maas, self.images).await?, is_importing))
     }
 
     async fn ask(&mut self) -> Result<(), JobError> {
@@ -143,67 +133,65 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// Logs each image that changed, and now and then the whole.
-    fn say(&mut self, wanted: &[Wanted]) {
-        for image in images_of(wanted) {
-            if self.said.get(&image.name) != Some(&image.percent()) {
-                let Image { name, held, size, .. } = image;
-                let percent = image.percent();
-                info!(image = name, held_bytes = held, size_bytes = size, percent, "importing");
-                self.said.insert(name.clone(), percent);
-                self.last_said = Instant::now();
-            }
+    /// MAAS cannot be asked: says so, and looks for it as it may be now.
+    async fn go_on_without(&mut self, error: &MaasError) {
+        let reason = crate::chain(error);
+        if self.trouble.as_ref() != Some(&reason) {
+            warn!(reason, "cannot ask MAAS how far it is; the import is followed when it answers");
         }
-        if self.last_said.elapsed() >= REMINDER {
-            let (held, size) = totals(wanted);
-            let complete = wanted.iter().filter(|wanted| wanted.is_complete()).count();
-            let for_s = self.begun.elapsed().as_secs();
-            let (of, limit_s) = (wanted.len(), self.limit.as_secs());
-            info!(complete, of, held_bytes = held, size_bytes = size, for_s, limit_s, "importing");
-            self.last_said = Instant::now();
+        self.trouble = Some(reason);
+        if let Some(client) = self.context.reconnected(&self.maas).await {
+            self.maas = client;
         }
     }
 
     /// Says what stands still; asks again where MAAS has given up. Regions are
     /// left running: what they have fetched would be lost.
-    async fn look_for_stall(
-        &mut self,
-        wanted: &[Wanted],
-        is_importing: bool,
-    ) -> Result<(), JobError> {
-        let (held, _) = totals(wanted);
-        if held != self.arrived.1 {
-            self.arrived = (Instant::now(), held);
-        }
+    async fn look_for_stall(&mut self, is_importing: bool) -> Result<(), JobError> {
         let stall = Duration::from_secs(self.images.stall_s);
-        if self.arrived.0.elapsed() >= stall && self.stall_said.elapsed() >= stall {
-            self.stall_said = Instant::now();
-            let still: Vec<String> = wanted.iter().flat_map(Wanted::lacks).collect();
-            let for_s = self.arrived.0.elapsed().as_secs();
-            let look_at = self.logs();
-            warn!(for_s, is_importing, still = still.join("; "), look_at, "nothing arrives");
+        let still = self.progress.stalled(&self.known, stall);
+        if !still.is_empty() {
+            let nothing_for_s = self.progress.still_for().as_secs();
+            let (still, look_at) = (still.join("; "), self.where_to_look());
+            warn!(
+                is_importing,
+                nothing_for_s,
+                still,
+                look_at,
+                "an import stands still: nothing arrives of what is named; it is waited for"
+            );
         }
         let patience = IDLE.saturating_mul(self.asked.1.min(10));
         if !is_importing && self.asked.0.elapsed() >= patience {
             warn!("MAAS has stopped importing with images missing");
-            self.ask().await?;
+            match self.ask().await {
+                Err(JobError::Maas(error)) if error.passes() => self.go_on_without(&error).await,
+                asked => asked?,
+            }
         }
         Ok(())
     }
 
-    fn over(&self, wanted: &[Wanted], is_importing: bool) -> JobError {
-        let state = if is_importing { "MAAS is still at it" } else { "MAAS has stopped importing" };
-        let mut details: Vec<String> = wanted.iter().flat_map(Wanted::lacks).collect();
-        details.extend(self.last_error.clone());
+    fn over(&self, is_importing: bool) -> JobError {
+        let state = match (&self.trouble, is_importing) {
+            (Some(_), _) => "MAAS does not answer",
+            (None, true) => "MAAS is still at it",
+            (None, false) => "MAAS has stopped importing",
+        };
+        let mut details: Vec<String> = self.known.iter().flat_map(Wanted::lacks).collect();
+        details.extend(self.trouble.clone());
         JobError::Several {
             reason: format!("not every image is there after {}; {state}", spoken(self.limit)),
             details,
-            hint: format!("look at: {}", self.logs()),
+            hint: format!("look at: {}", self.where_to_look()),
         }
     }
 
-    fn logs(&self) -> String {
-        self.context.region_logs()
+    /// The logs that say why nothing arrives.
+    fn where_to_look(&self) -> String {
+        let mirror = self.context.settings.mirror().ok();
+        let mirror = mirror.map(|mirror| format!("; and at the mirror: {}", mirror.url));
+        format!("{}{}", self.context.region_logs(), mirror.unwrap_or_default())
     }
 }
 
@@ -211,18 +199,12 @@ fn images_of(wanted: &[Wanted]) -> impl Iterator<Item = &Image> {
     wanted.iter().flat_map(|wanted| &wanted.images)
 }
 
-/// Bytes that are there, and bytes in all.
-fn totals(wanted: &[Wanted]) -> (u64, u64) {
-    images_of(wanted).fold((0, 0), |(held, size), image| {
-        (u64::saturating_add(held, image.held), u64::saturating_add(size, image.size))
-    })
-}
-
 fn tell(before: &[Wanted], after: &[Wanted], report: &mut Report) {
     let was: Vec<&Image> = images_of(before).collect();
     for wanted in after {
         let bytes = wanted.images.iter().fold(0u64, |sum, image| sum.saturating_add(image.size));
         let what = format!("{} ({} images, {bytes} bytes)", wanted.name, wanted.images.len());
+        report.images.extend(wanted.images.iter().cloned());
         if wanted.images.iter().all(|image| was.contains(&image)) {
             report.noted(format!("{what} is complete"));
         } else {
@@ -242,12 +224,18 @@ async fn defaults(
     for (name, value) in AFTER_IMPORT.into_iter().zip(of_images) {
         let given = context.settings.config().ok().and_then(|config| config.get(name));
         let value = given.map_or_else(|| value.to_owned(), ConfigValue::text);
-        set(maas, name, &value, report).await?;
+        set(context, maas, name, &value, report).await?;
     }
     Ok(())
 }
 
-async fn set(maas: &Client, name: &str, value: &str, report: &mut Report) -> Result<(), JobError> {
+async fn set(
+    context: &Context,
+    maas: &Client,
+    name: &str,
+    value: &str,
+    report: &mut Report,
+) -> Result<(), JobError> {
     let now = maas.config(name).await?;
     let now = match &now {
         Value::String(text) => text.as_str(),
@@ -258,7 +246,7 @@ async fn set(maas: &Client, name: &str, value: &str, report: &mut Report) -> Res
         return Ok(());
     }
     // MAAS's own view of the images follows them by some seconds.
-    Wait::new(format!("MAAS to take '{value}' as {name}"), Duration::from_secs(60))
+    Wait::new(format!("MAAS to take '{value}' as {name}"), context.limit(TAKE))
         .next("check conf.maas.images in the chart's values")
         .until(async || match maas.set_config(name, value).await {
             Ok(()) => Ok(State::Ready(())),

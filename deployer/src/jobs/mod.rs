@@ -22,10 +22,13 @@ pub mod seed_secret;
 pub mod test;
 pub mod wait_for;
 
+mod boot_source;
 mod context;
 mod error;
 mod files;
+mod maas_config;
 mod old_jobs;
+mod progress;
 mod region_image;
 mod report;
 pub(crate) mod resources;

@@ -1,14 +1,16 @@
 //! What a job did.
 
-use serde::Serialize;
+use super::resources::Image;
 
 /// What a job did, or found to be done.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// What it changed, in the order in which it did.
     pub changes: Vec<String>,
     /// What it found as it should be, or left alone.
     pub notes: Vec<String>,
+    /// The images that it saw to, with their files.
+    pub(crate) images: Vec<Image>,
 }
 
 impl Report {

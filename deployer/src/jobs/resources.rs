@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::maas::{BootResource, Client, MaasError};
+use serde::Serialize;
+
+use crate::maas::{BootFile, BootResource, BootSet, Client, MaasError};
 use crate::settings::Images;
 
 /// A release for an architecture, and the images of it that MAAS has.
@@ -14,13 +16,33 @@ pub(crate) struct Wanted {
 }
 
 /// An image: one of a kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Image {
     /// `ubuntu/noble amd64/ga-24.04`.
+    #[serde(rename = "image")]
     pub(crate) name: String,
+    #[serde(rename = "held_bytes")]
     pub(crate) held: u64,
+    #[serde(rename = "size_bytes")]
     pub(crate) size: u64,
     /// Whether every version is there, and there is one.
+    #[serde(rename = "complete")]
+    pub(crate) is_complete: bool,
+    /// The files of all versions.
+    #[serde(rename = "files")]
+    pub(crate) parts: Vec<Part>,
+}
+
+/// A file of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Part {
+    /// `squashfs 20260101`: its name, and its version.
+    pub(crate) name: String,
+    #[serde(rename = "held_bytes")]
+    pub(crate) held: u64,
+    #[serde(rename = "size_bytes")]
+    pub(crate) size: u64,
+    #[serde(rename = "complete")]
     pub(crate) is_complete: bool,
 }
 
@@ -34,37 +56,74 @@ impl Wanted {
         if self.images.is_empty() {
             return vec![format!("{}: MAAS has not begun it", self.name)];
         }
-        let parts = self.images.iter().filter(|image| !image.is_complete);
-        parts.map(Image::shown).collect()
+        self.images
+            .iter()
+            .filter(|image| !image.is_complete)
+            .flat_map(Image::all_that_lacks)
+            .collect()
     }
 }
 
 impl Image {
-    fn new(resource: &BootResource) -> Self {
-        let sum = |of: fn(&crate::maas::BootSet) -> u64| {
-            resource.sets.values().map(of).fold(0, u64::saturating_add)
-        };
+    pub(crate) fn new(resource: &BootResource) -> Self {
+        let sum =
+            |of: fn(&BootSet) -> u64| resource.sets.values().map(of).fold(0, u64::saturating_add);
+        let files = resource.sets.iter().flat_map(|(version, set)| {
+            set.files.iter().map(move |(name, file)| Part::new(name, version, file))
+        });
         Self {
             name: format!("{} {}", resource.name, resource.architecture),
-            held: sum(crate::maas::BootSet::held),
+            held: sum(BootSet::held),
             size: sum(|set| set.size),
             is_complete: !resource.sets.is_empty()
                 && resource.sets.values().all(|set| set.complete),
+            parts: files.collect(),
+        }
+    }
+
+    /// What a file of it lacks, in words.
+    pub(crate) fn lacks(&self, part: &Part) -> String {
+        format!("{}: {}: {}", self.name, part.name, shown(part.held, part.size, part.percent()))
+    }
+
+    /// What it lacks, file by file where MAAS tells, in words.
+    fn all_that_lacks(&self) -> Vec<String> {
+        let lacking: Vec<String> =
+            self.parts.iter().filter(|part| !part.is_complete).map(|p| self.lacks(p)).collect();
+        match lacking.as_slice() {
+            [] if self.size == 0 => vec![format!("{}: MAAS has no version of it", self.name)],
+            [] => {
+                let percent = percent(self.held, self.size).min(99);
+                vec![format!("{}: {}", self.name, shown(self.held, self.size, percent))]
+            }
+            _ => lacking,
+        }
+    }
+}
+
+impl Part {
+    fn new(name: &str, version: &str, file: &BootFile) -> Self {
+        Self {
+            name: format!("{name} {version}"),
+            held: file.held(),
+            size: file.size,
+            is_complete: file.complete,
         }
     }
 
     /// How much of it is there, in percent; below 100 until it is complete.
     pub(crate) fn percent(&self) -> u64 {
-        if self.is_complete {
-            return 100;
-        }
-        let percent = u128::from(self.held) * 100 / u128::from(self.size.max(1));
-        u64::try_from(percent).unwrap_or(99).min(99)
+        if self.is_complete { 100 } else { percent(self.held, self.size).min(99) }
     }
+}
 
-    pub(crate) fn shown(&self) -> String {
-        format!("{}: {} of {} bytes, {} %", self.name, self.held, self.size, self.percent())
-    }
+fn percent(held: u64, size: u64) -> u64 {
+    let percent = u128::from(held) * 100 / u128::from(size.max(1));
+    u64::try_from(percent).unwrap_or(100).min(100)
+}
+
+fn shown(held: u64, size: u64, percent: u64) -> String {
+    format!("{held} of {size} bytes, {percent} %")
 }
 
 /// How far each wanted release is, for each architecture.
@@ -117,15 +176,24 @@ mod tests {
         assert!(image(&json!({"1": whole})).is_complete);
         assert!(!image(&json!({"1": whole, "2": half})).is_complete);
         assert!(!image(&json!({})).is_complete);
-        let part = image(&json!({"1": half}));
-        assert_eq!(part.shown(), "ubuntu/noble amd64/ga-24.04: 5 of 10 bytes, 50 %");
+        let wanted = |sets: &serde_json::Value| {
+            Wanted { name: String::new(), images: vec![image(sets)] }.lacks()
+        };
+        let name = "ubuntu/noble amd64/ga-24.04";
+        assert_eq!(wanted(&json!({"1": half})), [format!("{name}: 5 of 10 bytes, 50 %")]);
+        assert_eq!(wanted(&json!({})), [format!("{name}: MAAS has no version of it")]);
+        let files = json!({"squashfs": {"size": 8, "progress": 50}, "boot-kernel": {"size": 2,
+            "complete": true}});
+        let by_file = json!({"7": {"complete": false, "size": 10, "files": files}});
+        assert_eq!(wanted(&by_file), [format!("{name}: squashfs 7: 4 of 8 bytes, 50 %")]);
     }
 
     #[test]
     fn a_hundred_percent_is_kept_for_what_is_complete() {
         // All bytes there, not yet verified.
-        let all = image(&json!({"1": {"complete": false, "size": 10, "progress": 100}}));
-        assert_eq!(all.percent(), 99);
+        let files = json!({"squashfs": {"size": 10, "progress": 100}});
+        let all = image(&json!({"1": {"complete": false, "size": 10, "files": files}}));
+        assert_eq!(all.parts[0].percent(), 99);
     }
 
     #[test]

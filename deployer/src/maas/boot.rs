@@ -41,6 +41,12 @@ impl BootSource {
         self.url.trim_end_matches('/') == url.trim_end_matches('/')
     }
 
+    /// The file that is its keyring, where it names one.
+    #[must_use]
+    pub fn keyring_file(&self) -> Option<&str> {
+        self.keyring_filename.as_deref().filter(|name| !name.is_empty())
+    }
+
     /// Whether its keyring is this one.
     #[must_use]
     pub fn has_keyring(&self, keyring: &Keyring) -> bool {
@@ -146,7 +152,7 @@ pub struct BootSet {
     /// Bytes in all.
     #[serde(default)]
     pub size: u64,
-    /// Its files.
+    /// Its files, by their names.
     #[serde(default)]
     pub files: BTreeMap<String, BootFile>,
 }
@@ -177,7 +183,9 @@ impl BootSet {
 }
 
 impl BootFile {
-    fn held(&self) -> u64 {
+    /// Bytes that are there.
+    #[must_use]
+    pub fn held(&self) -> u64 {
         if self.complete { self.size } else { part(self.size, &self.progress) }
     }
 }
@@ -207,7 +215,7 @@ impl Client {
         self.json(Request::get("boot-sources/")).await
     }
 
-    /// Makes a source.
+    /// Makes a source; or finds it made, where MAAS's answer was lost.
     ///
     /// # Errors
     /// [`MaasError`].
@@ -216,7 +224,12 @@ impl Client {
         url: &str,
         keyring: &Keyring,
     ) -> Result<BootSource, MaasError> {
-        self.json(source_request(Request::post("boot-sources/"), url, keyring)).await
+        let request = source_request(Request::post("boot-sources/"), url, keyring);
+        self.make(&request, async || {
+            let sources = self.boot_sources().await?;
+            Ok(sources.into_iter().find(|one| one.has_url(url) && one.has_keyring(keyring)))
+        })
+        .await
     }
 
     /// Writes a source again, as it is, so that MAAS reads its index anew. The
@@ -250,7 +263,8 @@ impl Client {
         self.json(Request::get(format!("boot-sources/{source}/selections/"))).await
     }
 
-    /// Adds a selection. MAAS refuses it (400) until it has read the index.
+    /// Adds a selection; or finds it added, where MAAS's answer was lost. MAAS
+    /// refuses it (400) until it has read the index.
     ///
     /// # Errors
     /// [`MaasError`].
@@ -260,7 +274,13 @@ impl Client {
         wanted: &WantedSelection,
     ) -> Result<(), MaasError> {
         let path = format!("boot-sources/{source}/selections/");
-        self.text(Request::post(path).form(wanted.fields())).await.map(drop)
+        let request = Request::post(path).form(wanted.fields());
+        self.make(&request, async || {
+            let held = self.selections(source).await?;
+            Ok(held.into_iter().find(|held| wanted.is(held)))
+        })
+        .await
+        .map(|_: Selection| ())
     }
 
     /// Makes a selection into another.

@@ -1,35 +1,36 @@
 //! Sends requests, and tries again what may pass by itself.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, StatusCode};
-use rand::RngExt as _;
+use http::{HeaderValue, Method, StatusCode};
 use reqwest::redirect::Policy;
 use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 use url::Url;
 
 use super::address::{self, Elsewhere};
+use super::clock::Clock;
 use super::error::{ConfigError, MaasError, Problem, Unauthorised};
 use super::key::ApiKey;
 use super::reply::Reply;
 use super::request::Request;
+use super::retry::{Retries, may_pass};
 
 const USER_AGENT: &str = concat!("maas-deployer/", env!("CARGO_PKG_VERSION"));
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a whole call may take: adding a source makes MAAS read its index.
-const CALL: Duration = Duration::from_secs(90);
+/// How long a whole call may take; MAAS reads an index after it has answered.
+const CALL: Duration = Duration::from_secs(60);
 
 /// The largest answer that is read: a listing of some thousand images.
 const LARGEST: usize = 64 * 1024 * 1024;
 
 /// How to reach MAAS.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// A certificate authority of the operator's own, PEM; those that the
     /// system trusts count as well.
@@ -41,34 +42,19 @@ pub struct Options {
     pub server_name: Option<String>,
     /// How often to try again.
     pub retries: Retries,
+    /// How long a whole call may take.
+    pub call: Duration,
 }
 
-/// How often, and after which pauses, a call is tried again.
-#[derive(Clone, Copy, Debug)]
-pub struct Retries {
-    /// How often.
-    pub count: u32,
-    /// The first pause; each is twice the one before, up to the longest.
-    pub first: Duration,
-    /// The longest pause.
-    pub longest: Duration,
-}
-
-impl Default for Retries {
+impl Default for Options {
     fn default() -> Self {
-        Self { count: 6, first: Duration::from_millis(500), longest: Duration::from_secs(10) }
-    }
-}
-
-impl Retries {
-    /// No second try: for those who wait themselves.
-    pub const NONE: Self = Self { count: 0, first: Duration::ZERO, longest: Duration::ZERO };
-
-    /// The pause before the `attempt`th retry, shortened at random by up to a
-    /// quarter, so that several jobs do not come back at once.
-    fn pause(self, attempt: u32) -> Duration {
-        let full = self.first.saturating_mul(1 << attempt.min(16)).min(self.longest);
-        full.mul_f64(1.0 - rand::rng().random_range(0.0..0.25))
+        Self {
+            ca_file: None,
+            insecure: false,
+            server_name: None,
+            retries: Retries::default(),
+            call: CALL,
+        }
     }
 }
 
@@ -80,6 +66,20 @@ pub struct Client {
     base: Url,
     key: Option<ApiKey>,
     retries: Retries,
+    clock: Clock,
+}
+
+/// An attempt that failed.
+struct Failed {
+    problem: Problem,
+    /// After which pause the server wants to be asked again.
+    retry_after: Option<Duration>,
+}
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self { problem, retry_after: None }
+    }
 }
 
 impl Client {
@@ -96,13 +96,21 @@ impl Client {
             builder = builder.dns_resolver(Elsewhere::new(host));
         }
         let http = builder.build().map_err(ConfigError::Client)?;
-        Ok(Self { http, base, key: None, retries: options.retries })
+        Ok(Self { http, base, key: None, retries: options.retries, clock: Clock::default() })
     }
 
     /// The same client with a key.
     #[must_use]
     pub fn with_key(mut self, key: ApiKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// The same client with the key of `other`, and what it knows of the clock.
+    #[must_use]
+    pub fn in_place_of(mut self, other: &Self) -> Self {
+        self.key.clone_from(&other.key);
+        self.clock = other.clock.clone();
         self
     }
 
@@ -160,29 +168,62 @@ impl Client {
         api
     }
 
-    async fn send(&self, request: &Request, url: Url) -> Result<String, MaasError> {
-        let mut attempt = 0;
+    /// Makes something that must not be made twice. Where it may have been made
+    /// though the answer was lost, or is none of MAAS's, `find` looks for it first.
+    pub(super) async fn make<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        find: impl AsyncFn() -> Result<Option<T>, MaasError>,
+    ) -> Result<T, MaasError> {
+        let (begun, mut attempt) = (Instant::now(), 0);
         loop {
-            let problem = match self.once(request, &url).await {
-                Ok(text) => return Ok(text),
-                Err(problem) => problem,
+            let error = match self.json(request.clone()).await {
+                Ok(made) => return Ok(made),
+                Err(error) => error,
             };
-            if attempt >= self.retries.count || !may_pass(request, &problem) {
-                let method = request.method.clone();
-                return Err(MaasError { method, url: url.into(), problem });
+            let exists = error.says_that_it_exists();
+            let is_odd = matches!(error.problem, Problem::Nonsense(_));
+            if !exists && !is_odd && !error.problem.may_have_happened() {
+                return Err(error);
             }
-            let pause = self.retries.pause(attempt);
+            if let Some(made) = find().await? {
+                let reason = error.problem.to_string();
+                debug!(url = error.url, reason, "it is made all the same");
+                return Ok(made);
+            }
+            let next = self.retries.next(attempt, begun.elapsed(), None);
+            let Some(pause) = next.filter(|_| !exists) else { return Err(error) };
             attempt += 1;
-            let (method, url, reason) = (&request.method, url.as_str(), problem.to_string());
-            warn!(%method, url, reason, attempt, pause_ms = pause.as_millis(), "trying again");
-            tokio::time::sleep(pause).await;
+            pause_after(&error.method, &error.url, &error.problem, attempt, pause).await;
         }
     }
 
-    async fn once(&self, request: &Request, url: &Url) -> Result<String, Problem> {
+    async fn send(&self, request: &Request, url: Url) -> Result<String, MaasError> {
+        let (begun, mut attempt) = (Instant::now(), 0);
+        loop {
+            let Failed { problem, retry_after } = match self.once(request, &url).await {
+                Ok(text) => return Ok(text),
+                Err(failed) => failed,
+            };
+            if let Problem::Unauthorised(Unauthorised::Clock { skew_s: Some(ahead_s) }) = problem
+                && self.clock.correct(ahead_s)
+            {
+                continue;
+            }
+            let next = self.retries.next(attempt, begun.elapsed(), retry_after);
+            let Some(pause) = next.filter(|_| may_pass(request, &problem)) else {
+                let method = request.method.clone();
+                return Err(MaasError { method, url: url.into(), problem });
+            };
+            attempt += 1;
+            pause_after(&request.method, url.as_str(), &problem, attempt, pause).await;
+        }
+    }
+
+    async fn once(&self, request: &Request, url: &Url) -> Result<String, Failed> {
         let mut builder = self.http.request(request.method.clone(), url.clone());
         if let Some(key) = &self.key
-            && let Ok(mut value) = HeaderValue::from_str(&key.header())
+            && let Ok(mut value) = HeaderValue::from_str(&key.header(self.clock.now()))
         {
             value.set_sensitive(true);
             builder = builder.header(AUTHORIZATION, value);
@@ -192,11 +233,22 @@ impl Client {
         debug!(method = %request.method, url = url.as_str(), status = status.as_u16(), "answered");
         let body = read(response).await?;
         let body = self.key.as_ref().map_or_else(|| body.clone(), |key| key.mask(&body));
-        match (Reply { status, headers: &headers, body: &body }).problem() {
-            Some(problem) => Err(problem),
-            None => Ok(body),
-        }
+        let reply = Reply { status, headers: &headers, body: &body };
+        let Some(problem) = reply.problem() else {
+            // Of those who ask without a key, MAAS looks at no clock.
+            if self.key.is_some() {
+                self.clock.notice(&headers);
+            }
+            return Ok(body);
+        };
+        Err(Failed { problem, retry_after: reply.retry_after() })
     }
+}
+
+async fn pause_after(method: &Method, url: &str, problem: &Problem, attempt: u32, pause: Duration) {
+    let (reason, pause_ms) = (problem.to_string(), pause.as_millis());
+    warn!(%method, url, reason, attempt, pause_ms, "trying again");
+    tokio::time::sleep(pause).await;
 }
 
 /// Whether a mirror of boot images is ready; else, why not.
@@ -218,20 +270,6 @@ pub async fn is_mirror_ready(url: &str) -> Result<(), String> {
     }
 }
 
-/// Whether the same call may succeed soon, and does no harm if it is repeated.
-fn may_pass(request: &Request, problem: &Problem) -> bool {
-    match problem {
-        Problem::Connect(_) | Problem::Unauthorised(Unauthorised::Nonce) => true,
-        Problem::Transport(_) => request.repeatable,
-        Problem::Server { status, .. } | Problem::WebPage { status, .. } => {
-            // After a 504 the call may still be under way.
-            status.is_server_error()
-                && (request.repeatable || *status != StatusCode::GATEWAY_TIMEOUT)
-        }
-        _ => false,
-    }
-}
-
 fn transport(error: &reqwest::Error) -> Problem {
     // Its own text names the URL, which stands above it already.
     let cause = std::error::Error::source(error);
@@ -250,10 +288,14 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// The whole answer, up to a limit.
 async fn read(mut response: reqwest::Response) -> Result<String, Problem> {
+    let too_large = || Problem::Nonsense(format!("it is larger than {LARGEST} bytes"));
+    if response.content_length().is_some_and(|length| length > LARGEST as u64) {
+        return Err(too_large());
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| transport(&error))? {
         if body.len() + chunk.len() > LARGEST {
-            return Err(Problem::Nonsense(format!("it is larger than {LARGEST} bytes")));
+            return Err(too_large());
         }
         body.extend_from_slice(&chunk);
     }
@@ -267,7 +309,7 @@ fn http_client(options: &Options) -> Result<reqwest::ClientBuilder, ConfigError>
         .http1_only()
         .redirect(Policy::none())
         .connect_timeout(CONNECT)
-        .timeout(CALL)
+        .timeout(options.call)
         .tls_danger_accept_invalid_certs(options.insecure);
     if let Some(path) = &options.ca_file {
         builder = builder.tls_certs_merge(certificates(path)?);
@@ -285,30 +327,5 @@ fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_have_a_limit() {
-        let retries = Retries::default();
-        assert!(retries.pause(0) <= Duration::from_millis(500));
-        assert!(retries.pause(3) >= Duration::from_secs(3));
-        assert!(retries.pause(30) <= Duration::from_secs(10));
-    }
-
-    #[test]
-    fn what_an_answer_settles_is_not_tried_again() {
-        let get = Request::get("x/");
-        let post = Request::post("x/");
-        let server = |status| Problem::Server { status, text: String::new() };
-        assert!(may_pass(&post, &server(StatusCode::INTERNAL_SERVER_ERROR)));
-        assert!(may_pass(&post, &server(StatusCode::BAD_GATEWAY)));
-        assert!(!may_pass(&post, &server(StatusCode::GATEWAY_TIMEOUT)));
-        assert!(may_pass(&get, &server(StatusCode::GATEWAY_TIMEOUT)));
-        assert!(may_pass(&post, &Problem::Connect(String::new())));
-        assert!(!may_pass(&post, &Problem::Transport(String::new())));
-        assert!(may_pass(&get, &Problem::Transport(String::new())));
-        assert!(!may_pass(&get, &Problem::Forbidden));
-        assert!(!may_pass(&get, &Problem::Invalid(super::super::error::Complaints::default())));
-    }
-}
+#[path = "client_tests.rs"]
+mod tests;

@@ -62,13 +62,16 @@ impl Client {
         self.json(Request::get("regioncontrollers/")).await
     }
 
-    /// Removes a region that is no more.
+    /// Removes a region that is no more. That it is gone already is no error.
     ///
     /// # Errors
     /// [`MaasError`].
     pub async fn delete_region(&self, system_id: &str) -> Result<(), MaasError> {
         let path = format!("regioncontrollers/{system_id}/");
         let request = Request::new(Method::DELETE, path).query("force", "true");
-        self.text(request).await.map(drop)
+        match self.text(request).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other.map(drop),
+        }
     }
 }

@@ -57,7 +57,7 @@ pub enum Problem {
     /// No connection.
     #[error("cannot connect: {0}")]
     Connect(String),
-    /// No answer, or half of one.
+    /// No answer, or half of one, or not in time.
     #[error("no whole answer: {0}")]
     Transport(String),
     /// 401.
@@ -173,6 +173,19 @@ impl fmt::Display for Complaints {
     }
 }
 
+impl Problem {
+    /// Whether what was asked may have been done all the same, or would be if it
+    /// were asked again: there is no answer, or not MAAS's own.
+    #[must_use]
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Transport(_) | Self::Server { .. } => true,
+            Self::WebPage { status, .. } => status.is_server_error(),
+            _ => false,
+        }
+    }
+}
+
 impl MaasError {
     /// The status of a 400, if it is one: what MAAS says of each field.
     #[must_use]
@@ -186,8 +199,17 @@ impl MaasError {
     /// Whether it may pass by itself.
     #[must_use]
     pub fn passes(&self) -> bool {
-        matches!(self.problem, Problem::Connect(_) | Problem::Transport(_) | Problem::Server { .. })
-            || matches!(&self.problem, Problem::WebPage { status, .. } if status.is_server_error())
+        matches!(self.problem, Problem::Connect(_)) || self.problem.may_have_happened()
+    }
+
+    /// Whether MAAS refuses to make what is there already.
+    #[must_use]
+    pub fn says_that_it_exists(&self) -> bool {
+        match &self.problem {
+            Problem::Conflict => true,
+            Problem::Invalid(complaints) => complaints.to_string().contains("already exists"),
+            _ => false,
+        }
     }
 
     /// Whether MAAS does not accept the key, rather than failing otherwise.

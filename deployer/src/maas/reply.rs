@@ -1,11 +1,12 @@
 //! What MAAS answers, sorted into success and kinds of failure.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_TYPE, DATE, LOCATION};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use super::clock;
 use super::error::{Complaints, Problem, Unauthorised};
 
 /// How much of an answer is shown in an error.
@@ -23,6 +24,11 @@ impl Reply<'_> {
     pub(super) fn problem(&self) -> Option<Problem> {
         let page = self.is_web_page();
         Some(match self.status {
+            // Not MAAS's, whose refusals are plain text: of something in between.
+            // The title is not shown, should this be wrong.
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) if page => {
+                Problem::WebPage { status, title: String::new() }
+            }
             StatusCode::UNAUTHORIZED => Problem::Unauthorised(self.unauthorised()),
             StatusCode::FORBIDDEN => Problem::Forbidden,
             // MAAS itself answers 409 with a page.
@@ -88,7 +94,8 @@ impl Reply<'_> {
     fn unauthorised(&self) -> Unauthorised {
         let is = |text: &str| self.body.contains(text);
         if is("Expired timestamp") {
-            Unauthorised::Clock { skew_s: self.skew() }
+            let skew_s = clock::ahead_by_refusal(self.body).or_else(|| clock::ahead(self.headers));
+            Unauthorised::Clock { skew_s }
         } else if is("Nonce already used") {
             Unauthorised::Nonce
         } else if is("Invalid API key") || is("Invalid consumer") || is("Invalid access token") {
@@ -98,12 +105,14 @@ impl Reply<'_> {
         }
     }
 
-    /// How many seconds the server's clock is ahead of ours.
-    fn skew(&self) -> Option<i64> {
-        let date = self.headers.get(DATE)?.to_str().ok()?;
-        let there = jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_second();
-        let here = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-        Some(there - i64::try_from(here).ok()?)
+    /// After which pause the server wants to be asked again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let then = SystemTime::from(jiff::fmt::rfc2822::parse(text).ok()?.timestamp());
+        then.duration_since(SystemTime::now()).ok()
     }
 }
 
@@ -119,6 +128,7 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use http::header::DATE;
 
     use super::*;
 
@@ -165,10 +175,33 @@ mod tests {
     fn clocks_that_differ_are_told() {
         let mut headers = HeaderMap::new();
         headers.insert(DATE, HeaderValue::from_static("Thu, 01 Jan 2099 00:00:00 GMT"));
-        let body = "Expired timestamp: given 1 and now 2 has a greater difference than 300";
+        let body = "Expired timestamp";
         let reply = Reply { status: StatusCode::UNAUTHORIZED, headers: &headers, body };
         let said = reply.problem().unwrap().to_string();
         assert!(said.contains("the clock here is ") && said.contains("behind MAAS's"), "{said}");
+    }
+
+    #[test]
+    fn a_server_says_when_to_come_back() {
+        let after = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_str(text).unwrap());
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Reply { status, headers: &headers, body: "" }.retry_after()
+        };
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert!(after("Thu, 01 Jan 2099 00:00:00 GMT").unwrap() > Duration::from_secs(3600));
+        assert_eq!(after("Thu, 01 Jan 1998 00:00:00 GMT"), None);
+        assert_eq!(after("soon"), None);
+    }
+
+    #[test]
+    fn a_login_page_of_something_in_between_is_no_refusal_of_the_key() {
+        let page = "<html><title>%26hunter2</title></html>";
+        for status in [401, 403] {
+            let said = problem(status, "text/html", page).unwrap();
+            assert!(said.contains("is a web page, not MAAS's API"), "{said}");
+        }
     }
 
     #[test]

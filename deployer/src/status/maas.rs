@@ -116,6 +116,7 @@ impl Way<'_> {
             insecure: tls.insecure,
             server_name: tls.enabled.then_some(name),
             retries: Retries::NONE,
+            ..Options::default()
         };
         Client::new(url.as_str(), &options).map_err(|error| crate::chain(&error))
     }
@@ -153,10 +154,14 @@ impl Way<'_> {
         let Some(wanted) = &self.basis.images else { return Ok(Vec::new()) };
         let found = images(client, wanted).await.map_err(|error| error.problem.to_string())?;
         let state = |one: &Wanted| {
-            let all: u64 = one.images.iter().map(Image::percent).sum();
+            let sum =
+                |of: fn(&Image) -> u64| one.images.iter().map(of).fold(0, u64::saturating_add);
+            let (held, size) = (sum(|image| image.held), sum(|image| image.size));
+            let percent = u128::from(held) * 100 / u128::from(size.max(1));
+            let most = if one.is_complete() { 100 } else { 99 };
             ImageState {
                 name: one.name.clone(),
-                percent: all / (one.images.len() as u64).max(1),
+                percent: u64::try_from(percent).unwrap_or(most).min(most),
                 is_complete: one.is_complete(),
             }
         };

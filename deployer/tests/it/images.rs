@@ -3,17 +3,22 @@
 use fixtures::{Postgres, Release, Server, SigningKey, StreamSpec};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, ApiServer, HttpServer, Maas, World, eventually};
+use crate::support::{Answer, ApiServer, Asked, Gate, HttpServer, Maas, World, eventually};
 
 /// A region with an administrator, and an upstream that it can import from.
-struct Site {
-    world: World,
-    maas: Maas,
-    upstream: Server,
-    key: SigningKey,
+pub(crate) struct Site {
+    pub(crate) world: World,
+    pub(crate) maas: Maas,
+    pub(crate) upstream: Server,
+    pub(crate) key: SigningKey,
 }
 
-fn site(name: &str) -> Site {
+pub(crate) fn site(name: &str) -> Site {
+    site_with(name, &[])
+}
+
+/// A site whose region has more variables.
+pub(crate) fn site_with(name: &str, extra: &[(&str, &str)]) -> Site {
     let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
     world.settings["database"]["name"] = json!(name);
     world.public("secrets/db-user/DATABASE_USERNAME", name);
@@ -25,7 +30,7 @@ fn site(name: &str) -> Site {
     let spec = StreamSpec::new().releases(&[Release::Xenial, Release::Noble]).scale(0.01);
     spec.build().publish(&folder, &key).expect("publish");
     let upstream = Server::start(folder).expect("server");
-    let maas = Maas::with_key(&mut world, &[]);
+    let maas = Maas::with_key(&mut world, extra);
     let keyring = world.path("keyring.gpg");
     key.write_keyring(&keyring).expect("keyring");
     world.public("keyring/keyring.gpg", std::fs::read(keyring).expect("keyring"));
@@ -37,11 +42,11 @@ fn site(name: &str) -> Site {
 }
 
 impl Site {
-    fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         self.maas.get(&self.world, path)
     }
 
-    fn config(&self, name: &str) -> Value {
+    pub(crate) fn config(&self, name: &str) -> Value {
         self.get(&format!("maas/?op=get_config&name={name}"))
     }
 }
@@ -67,9 +72,20 @@ fn a_fresh_region_gets_source_selections_and_images() {
     run.changed("imported ubuntu/noble amd64");
     run.changed("set default_distro_series to 'xenial'").changed("default_min_hwe_kernel");
     assert!(run.stderr.contains("percent=100"), "{}", run.stderr);
+    // A line for each file, and no more than one.
+    assert!(run.stderr.contains("imported image=\"ubuntu/xenial amd64/ga-16.04\" file=\"squashfs"));
+    assert_eq!(run.stderr.matches("ga-16.04\" file=\"squashfs 2").count(), 1, "{}", run.stderr);
     assert_eq!(site.config("default_distro_series"), "xenial");
     assert_eq!(site.config("default_min_hwe_kernel"), "ga-16.04");
-    site.world.job(&["import-images"]).run().expect(0).unchanged();
+    let run = site.world.job(&["import-images", "-o", "json"]).run().expect(0);
+    let report = run.json();
+    assert_eq!(report["changed"], false);
+    let images = report["images"].as_array().unwrap();
+    let whole = |one: &Value| one["complete"] == true && one["held_bytes"] == one["size_bytes"];
+    assert!(images.iter().all(whole), "{report}");
+    let files: Vec<&Value> = images.iter().flat_map(|i| i["files"].as_array().unwrap()).collect();
+    assert!(files.len() >= 2 * images.len() && files.into_iter().all(whole), "{report}");
+    assert!(!run.stderr.contains("imported image="), "{}", run.stderr);
 }
 
 #[test]
@@ -141,6 +157,8 @@ fn an_import_that_cannot_end_says_what_is_missing() {
     let message = run.message();
     assert!(message.contains("not every image is there after 12 s"), "{message}");
     assert!(message.contains("\n  - ubuntu/xenial amd64"), "{message}");
+    // File by file.
+    assert!(message.contains(": squashfs ") && message.contains(" bytes, 0 %"), "{message}");
     assert!(run.stderr.contains("nothing arrives"), "{}", run.stderr);
     assert_ne!(site.config("default_distro_series"), "xenial");
     // The next run goes on.
@@ -309,4 +327,74 @@ fn without_a_mounted_key_the_admins_login_will_do() {
     std::fs::remove_file(site.world.path("etc/secrets/api-key/token")).unwrap();
     site.world.settings["config"] = json!({"enable_analytics": false});
     site.world.job(&["configure"]).run().expect(0);
+}
+
+#[test]
+fn an_import_that_stands_still_is_told_file_by_file_and_nothing_is_restarted() {
+    let mut site = site("images_still");
+    site.world.job(&["configure"]).run().expect(0);
+    let gate = Gate::before(&mut site.world, &site.maas);
+    let held = fixtures::Gate::new();
+    site.upstream.fault(fixtures::Fault::on("squashfs").hold_after(1000, &held));
+    let running = site.world.job(&["import-images"]).spawn();
+    // What MAAS has not begun may be told before.
+    let told = |said: &str| {
+        let mut lines = said.lines().filter(|line| line.contains("an import stands still"));
+        lines.find(|line| line.contains("amd64/ga-16.04: squashfs ")).map(str::to_owned)
+    };
+    eventually("what stands still", || told(&running.stderr()).is_some());
+    let line = told(&running.stderr()).unwrap();
+    assert!(line.contains("% for ") && line.contains("kubectl logs"), "{line}");
+    held.open();
+    running.wait().expect(0).changed("imported ubuntu/xenial amd64");
+    let (writes, _) = gate.writes();
+    let only = ["POST boot-resources/?op=import", "POST maas/?op=set_config"];
+    assert!(writes.iter().all(|call| only.contains(&call.as_str())), "{writes:?}");
+}
+
+#[test]
+fn a_region_that_restarts_in_an_import_is_waited_for() {
+    let mut site = site("images_restart");
+    let gate = Gate::before(&mut site.world, &site.maas);
+    site.world.job(&["configure"]).run().expect(0);
+    let held = fixtures::Gate::new();
+    site.upstream.fault(fixtures::Fault::on("squashfs").hold_after(1000, &held));
+    let running = site.world.job(&["import-images", "--retries", "0"]).spawn();
+    eventually("the import to begin", || running.stderr().contains("asked MAAS to import"));
+    site.maas.kill();
+    eventually("it to be missed", || running.stderr().contains("cannot ask MAAS how far it is"));
+    site.maas = Maas::start(&mut site.world, &[]);
+    gate.lead_to(&site.maas);
+    held.open();
+    let run = running.wait().expect(0);
+    run.changed("imported ubuntu/xenial amd64");
+    // Told once, not at each look.
+    let times = run.stderr.matches("cannot ask MAAS how far it is").count();
+    assert!(times <= 2, "{}", run.stderr);
+}
+
+#[test]
+fn an_import_whose_maas_is_gone_says_what_was_missing() {
+    let mut site = site("images_gone");
+    let gate = Gate::before(&mut site.world, &site.maas);
+    site.world.job(&["configure"]).run().expect(0);
+    let held = fixtures::Gate::new();
+    site.upstream.fault(fixtures::Fault::on("squashfs").hold_after(1000, &held));
+    let job = site.world.job(&["import-images", "--retries", "0", "--timeout", "12s"]);
+    let running = job.spawn();
+    eventually("the import to begin", || running.stderr().contains("asked MAAS to import"));
+    eventually("a look at the images to end", || {
+        let calls: Vec<String> = gate.http.asked().iter().map(Asked::call).collect();
+        let is_image =
+            |call: &String| call.starts_with("GET boot-resources/") && call.ends_with('/');
+        let of_one = |call: &String| is_image(call) && call != "GET boot-resources/";
+        let first = calls.iter().position(of_one).unwrap_or(calls.len());
+        calls[first..].iter().any(|call| call == "GET boot-resources/?op=is_importing")
+    });
+    site.maas.kill();
+    let run = running.wait().expect(1);
+    let message = run.message();
+    assert!(message.contains("MAAS does not answer"), "{message}");
+    assert!(message.contains(": squashfs "), "{message}");
+    held.open();
 }

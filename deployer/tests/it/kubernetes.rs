@@ -131,6 +131,38 @@ fn a_password_that_was_changed_in_maas_is_said() {
 }
 
 #[test]
+fn a_key_that_works_is_left_though_the_password_is_another_now() {
+    let (mut world, _maas, cluster) = region("export_kept");
+    world.job(&["export-api-key"]).run().expect(0);
+    let key = cluster.secret_in("ucp/secrets/maas-api-key", "token").unwrap();
+    world.secret("secrets/admin/PASSWORD", "changed in MAAS since");
+    world.job(&["export-api-key"]).run().expect(0).unchanged();
+    assert_eq!(cluster.secret_in("ucp/secrets/maas-api-key", "token").unwrap(), key);
+}
+
+#[test]
+fn of_several_keys_the_administrators_oldest_is_written() {
+    use base64::Engine as _;
+    let (mut world, maas, cluster) = region("export_several");
+    let first = Maas::key_of(&world, "admin");
+    world.secret("secrets/api-key/token", &first);
+    maas.call(&world, &["-d", "name=other"], "account/?op=create_authorisation_token");
+    world.job(&["export-api-key"]).run().expect(0).changed("wrote the API key");
+    assert_eq!(cluster.secret_in("ucp/secrets/maas-api-key", "token").unwrap(), first);
+    // A key that works, but is no administrator's.
+    let user = ["-d", "username=u&email=u@x&password=p&is_superuser=0"];
+    maas.call(&world, &user, "users/");
+    let theirs = base64::engine::general_purpose::STANDARD.encode(Maas::key_of(&world, "u"));
+    let secret = json!({"metadata": {}, "data": {"token": theirs}});
+    cluster.put("ucp/secrets/maas-api-key", secret);
+    let run = world.job(&["export-api-key"]).run().expect(0);
+    run.changed("wrote the API key");
+    assert!(run.stderr.contains("the key in the Secret is no administrator's"), "{}", run.stderr);
+    assert_eq!(cluster.secret_in("ucp/secrets/maas-api-key", "token").unwrap(), first);
+    assert_eq!(cluster.http.count("DELETE", ""), 0);
+}
+
+#[test]
 fn a_namespace_that_is_not_there_is_said() {
     let (mut world, _maas, _cluster) = region("export_ns");
     world.settings["secrets"]["api_key"]["namespace"] = json!("missing");

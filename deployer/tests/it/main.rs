@@ -8,14 +8,19 @@
     reason = "a helper that cannot do its work fails the test that asked for it"
 )]
 
+mod bundle;
 mod bundles;
+mod calls;
 mod database;
+mod drift;
 mod images;
 mod kubernetes;
 mod life;
+mod maas_settings;
 mod messages;
 mod migrations;
 mod quiesce;
+mod real_bundle;
 mod real_cluster;
 mod real_release;
 mod real_see;

@@ -286,3 +286,36 @@ fn the_name_is_sent_and_the_service_is_connected_to() {
     let host = format!("\r\nhost: maas.example.org:{port}\r\n");
     assert!(head.to_lowercase().contains(&host), "{head}");
 }
+
+#[test]
+fn a_certificate_whose_time_is_over_is_told() {
+    let mut world = world("tls_expired");
+    let expired = Certificate::expired().unwrap();
+    mount(&mut world, &expired);
+    want_tls(&mut world);
+    // Before MAAS has it.
+    world.job(&["enable-tls"]).run().failed(5, "enable-tls-expired");
+    // And where MAAS, or what stands before it, serves one.
+    let (port, _serving) = one_answer(&expired);
+    world.settings["region"]["url"] = json!(format!("https://127.0.0.1:{port}/MAAS"));
+    let run = world.job(&["wait", "api", "--timeout", "2s"]).run().expect(1);
+    assert!(run.stderr.contains("certificate expired"), "{}", run.stderr);
+}
+
+#[test]
+fn an_import_outlives_a_certificate_of_another_authority() {
+    let mut site = crate::images::site("tls_rotated");
+    mount(&mut site.world, &Certificate::generate().unwrap());
+    want_tls(&mut site.world);
+    site.world.job(&["enable-tls"]).run().expect(0);
+    site.world.job(&["configure"]).run().expect(0);
+    let held = fixtures::Gate::new();
+    site.upstream.fault(fixtures::Fault::on("squashfs").hold_after(1000, &held));
+    let running = site.world.job(&["import-images", "--retries", "0"]).spawn();
+    eventually("the import to begin", || running.stderr().contains("asked MAAS to import"));
+    mount(&mut site.world, &Certificate::generate().unwrap());
+    site.world.job(&["enable-tls"]).run().expect(0).changed("gave MAAS the certificate");
+    eventually("it to meet the new one", || running.stderr().contains("cannot ask MAAS"));
+    held.open();
+    running.wait().expect(0).changed("imported ubuntu/xenial amd64");
+}

@@ -12,6 +12,7 @@ mod config;
 mod export;
 mod failure;
 mod import;
+mod init;
 mod inspect;
 mod list;
 mod logging;
@@ -24,6 +25,7 @@ mod serve;
 mod size;
 mod status;
 mod sync;
+mod unread;
 mod verify;
 
 use std::ffi::OsString;
@@ -36,7 +38,16 @@ use output::Output;
 /// code.
 #[must_use]
 pub fn run(args: Vec<OsString>) -> u8 {
-    let cli = match config::parse(args) {
+    let is_sent_from_outside = unread::is_sent_from_outside(&args);
+    let code = run_verb(args);
+    if is_sent_from_outside {
+        unread::discard(&Output::default());
+    }
+    code
+}
+
+fn run_verb(args: Vec<OsString>) -> u8 {
+    let cli = match config::parse(args.clone()) {
         Ok(cli) => cli,
         Err(config::ParseError::Clap(error)) => {
             // Help and version go to stdout and are no error.
@@ -49,6 +60,15 @@ pub fn run(args: Vec<OsString>) -> u8 {
         }
     };
     logging::start(&cli);
+    if matches!(cli.verb, Verb::Serve(_)) && init::is_process_1() {
+        match init::run(&args) {
+            Ok(code) => return code,
+            Err(error) => {
+                let reason = error.to_string();
+                tracing::warn!(reason, "gpg may leave zombies behind: it is served by process 1");
+            }
+        }
+    }
     let mut output = Output::new(&cli.global);
     if let Verb::Export(args) = &cli.verb
         && args.target == Some(bundle::Place::Standard)

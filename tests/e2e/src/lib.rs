@@ -29,7 +29,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use held::Held;
-pub use program::{Mirror, Run, Running, binary};
+pub use program::{Mirror, Run, Running, binary, children};
 pub use proxy::Proxy;
 pub use registry::{PASSWORD, Registry, USER};
 pub use serving::Serving;

@@ -79,6 +79,28 @@ impl Mirror {
         self
     }
 
+    /// Runs it as process 1 of a container would run; `None`, with the reason printed, where we
+    /// may make no such namespace. To be called first.
+    #[must_use]
+    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
+    pub fn as_process_1(self) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can make a namespace of processes");
+            return None;
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::null());
+        Some(Self { command, ..self })
+    }
+
     /// Sends what it prints to a disk that is full.
     #[must_use]
     pub fn to_full_disk(mut self) -> Self {
@@ -151,6 +173,12 @@ impl Running {
         self.child.id()
     }
 
+    /// The processes that it is the parent of, and the state of each.
+    #[must_use]
+    pub fn children(&self) -> Vec<(u32, char)> {
+        children(self.pid())
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         // One that has ended takes no signal, which its exit code then tells.
@@ -210,6 +238,20 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The processes of which `parent` is the parent, and the state of each.
+#[must_use]
+pub fn children(parent: u32) -> Vec<(u32, char)> {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let stat = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, in brackets, may hold anything.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?.chars().next()?;
+        (fields.next()?.parse() == Ok(parent)).then_some((pid, state))
+    };
+    processes.filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// The exit code as a shell has it.

@@ -55,6 +55,12 @@ impl Serving {
         &self.running
     }
 
+    /// Its address, and its process to be waited for.
+    #[must_use]
+    pub fn into_parts(self) -> (String, Running) {
+        (self.address, self.running)
+    }
+
     /// A GET on a connection of its own.
     #[track_caller]
     #[must_use]

@@ -19,8 +19,8 @@ use std::future::Future;
 use serde_json::{Value, json};
 
 pub(super) use args::{
-    DiffArgs, HistoryArgs, InstallArgs, RollbackArgs, StatusArgs, SupportArgs, UninstallArgs,
-    UpgradeArgs,
+    DiffArgs, HistoryArgs, InstallArgs, ProgressMode, RollbackArgs, StatusArgs, SupportArgs,
+    UninstallArgs, UpgradeArgs,
 };
 pub(super) use hints::{details, exit, hint};
 

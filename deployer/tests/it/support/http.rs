@@ -13,9 +13,23 @@ pub(crate) struct Asked {
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
+    /// The body as it came.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Asked {
+    /// `POST boot-resources/?op=import`: method, path below `/MAAS/` or its API, operation.
+    pub(crate) fn call(&self) -> String {
+        let path = self.path();
+        let path = path.split_once("/MAAS/").map_or(path, |(_, below)| below);
+        let path = path.strip_prefix("api/2.0/").unwrap_or(path);
+        let op = self.query().split('&').find(|pair| pair.starts_with("op="));
+        op.map_or_else(
+            || format!("{} {path}", self.method),
+            |op| format!("{} {path}?{op}", self.method),
+        )
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(held, _)| held.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
@@ -37,6 +51,8 @@ pub(crate) enum Answer {
     Full(u16, &'static str, String),
     /// As `Full`, with one more header.
     With(u16, (&'static str, String), String),
+    /// With these headers.
+    Passed(u16, Vec<(String, String)>, String),
     /// The connection ends.
     Cut,
 }
@@ -100,12 +116,14 @@ fn serve(stream: &TcpStream, handler: &Handler, log: &Mutex<Vec<Asked>>) {
     while let Some(asked) = read(&mut reader) {
         let answer = handler(&asked);
         log.lock().expect("log").push(asked);
+        let header = |name: &str, value: String| (name.to_owned(), value);
         let (status, headers, body) = match answer {
             Answer::Cut => return,
             Answer::Full(status, kind, body) => {
-                (status, vec![("Content-Type", kind.to_owned())], body)
+                (status, vec![header("Content-Type", kind.to_owned())], body)
             }
-            Answer::With(status, header, body) => (status, vec![header], body),
+            Answer::With(status, (name, value), body) => (status, vec![header(name, value)], body),
+            Answer::Passed(status, headers, body) => (status, headers, body),
         };
         let headers: String =
             headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -130,10 +148,11 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Asked> {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let mut asked = Asked { method, target, headers, body: String::new() };
+    let mut asked = Asked { method, target, headers, body: String::new(), bytes: Vec::new() };
     let length = asked.header("Content-Length").and_then(|value| value.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     asked.body = String::from_utf8_lossy(&body).into_owned();
+    asked.bytes = body;
     Some(asked)
 }

@@ -64,24 +64,41 @@ impl Maas {
         Self { child, url }
     }
 
-    /// A region with an administrator, whose key is mounted; hidden from now on.
-    pub(crate) fn with_key(world: &mut World, extra: &[(&str, &str)]) -> Self {
-        world.job(&["create-admin"]).run().expect(0);
-        let maas = Self::start(world, extra);
+    /// Ends it as the kernel does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+    }
+
+    /// The first API key of a user.
+    pub(crate) fn key_of(world: &World, user: &str) -> String {
         let output = Command::new(binary())
-            .args(["maas-region", "apikey", "--username", "admin"])
+            .args(["maas-region", "apikey", "--username", user])
             .envs(world.variables())
             .output()
             .expect("apikey");
         let key = String::from_utf8(output.stdout).expect("text");
-        let key = key.lines().next().expect("a key").to_owned();
+        key.lines().next().expect("a key").to_owned()
+    }
+
+    /// A region with an administrator, whose key is mounted; hidden from now on.
+    pub(crate) fn with_key(world: &mut World, extra: &[(&str, &str)]) -> Self {
+        world.job(&["create-admin"]).run().expect(0);
+        let maas = Self::start(world, extra);
+        let key = Self::key_of(world, "admin");
         world.hide(key.rsplit(':').next().expect("secret"));
         world.secret("secrets/api-key/token", &key);
         maas
     }
 
-    /// A GET of the API as its administrator, by the deployer's own client.
+    /// A GET of the API as its administrator, by another client than the deployer's.
     pub(crate) fn get(&self, world: &World, path: &str) -> serde_json::Value {
+        let text = self.call(world, &[], path);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
+    /// A call of the API as its administrator, as somebody makes it by hand; `args` are curl's.
+    pub(crate) fn call(&self, world: &World, args: &[&str], path: &str) -> String {
         let key = std::fs::read_to_string(world.path("etc/secrets/api-key/token")).expect("key");
         let parts: Vec<&str> = key.trim().split(':').collect();
         let nonce = std::time::SystemTime::now()
@@ -99,11 +116,13 @@ impl Maas {
         );
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--fail-with-body", "--header", &header])
+            .args(args)
             .arg(format!("{}/api/2.0/{path}", self.url))
             .output()
             .expect("curl");
-        let text = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{path}: {text}");
+        text
     }
 }
 

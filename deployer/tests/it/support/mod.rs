@@ -1,6 +1,7 @@
 //! The program as a process, with what it needs around it.
 
 mod api_server;
+mod gate;
 mod http;
 mod maas;
 mod run;
@@ -9,7 +10,8 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub(crate) use api_server::{ApiServer, Fault};
-pub(crate) use http::{Answer, HttpServer};
+pub(crate) use gate::{Gate, Spoil};
+pub(crate) use http::{Answer, Asked, HttpServer};
 pub(crate) use maas::Maas;
 pub(crate) use run::{Job, Running};
 pub(crate) use world::World;

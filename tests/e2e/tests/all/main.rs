@@ -11,6 +11,7 @@
 
 mod bundle;
 mod cli;
+mod container;
 mod disk;
 mod engine;
 mod http_semantics;
