@@ -50,7 +50,10 @@ fn places(values: &Node) -> BTreeMap<String, String> {
         Data::Text(text) => Some(text.clone()),
         _ => None,
     };
-    let registry = images.and_then(|images| text(images.get("registry")?)).unwrap_or_default();
+    let registry = images.and_then(|images| images.get("registry"));
+    // `--registry` has taken other registries off the tags; what is left of one may look like one.
+    let is_bare = registry.is_some_and(images::is_of_option);
+    let registry = registry.and_then(text).unwrap_or_default();
     let tags = images.and_then(|images| images.get("tags")?.map());
     let tags: BTreeSet<String> =
         tags.into_iter().flatten().filter_map(|(_, tag)| text(tag)).collect();
@@ -59,8 +62,8 @@ fn places(values: &Node) -> BTreeMap<String, String> {
             "" => tag.clone(),
             registry => format!("{registry}/{tag}"),
         };
-        let (_, rest) = images::split(&tag);
-        (full, rest.to_owned())
+        let rest = if is_bare { tag } else { images::split(&tag).1.to_owned() };
+        (full, rest)
     };
     tags.into_iter().filter(|tag| !tag.is_empty()).map(named).collect()
 }

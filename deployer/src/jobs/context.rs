@@ -116,7 +116,7 @@ impl Context {
         for url in urls {
             let client = Client::new(url, &options)?;
             let once = client.clone().with_retries(Retries::NONE);
-            let Err(error) = once.version().await else { return Ok(Look::Ready(client)) };
+            let Err(error) = once.version().await else { return Ok(Look::Ready(Box::new(client))) };
             if let (false, Some(to)) = (wants_tls, error.redirected_to_tls()) {
                 return Ok(Look::StillTls(to.to_owned()));
             }
@@ -199,7 +199,7 @@ impl Context {
 
 /// What one look at MAAS's API found.
 enum Look {
-    Ready(Client),
+    Ready(Box<Client>),
     /// It redirects to there, which nobody wants.
     StillTls(String),
     NotYet(String),
@@ -208,7 +208,7 @@ enum Look {
 impl Look {
     fn state(self) -> State<Client> {
         match self {
-            Self::Ready(client) => State::Ready(client),
+            Self::Ready(client) => State::Ready(*client),
             Self::StillTls(to) => State::Waiting(format!(
                 "MAAS still serves TLS, and redirects to {to}: waiting for the job disable-tls"
             )),

@@ -45,6 +45,21 @@ impl Namespace {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// What a person would look at after a failure.
+    fn evidence(&self) -> String {
+        let mut all = String::new();
+        for args in [
+            &["get", "pods,jobs,statefulsets,pvc", "--output", "wide"][..],
+            &["get", "events", "--sort-by", "lastTimestamp"],
+        ] {
+            let output =
+                Command::new(&self.kubectl).args(["--namespace", &self.name]).args(args).output();
+            let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+            all += &format!("\n$ kubectl {}\n{}", args.join(" "), said.unwrap_or_default());
+        }
+        all
+    }
+
     pub(crate) fn apply(&self, object: &Value) {
         self.kubectl(&["apply", "--filename", "-"], &object.to_string());
     }
@@ -64,6 +79,9 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "{}", self.evidence());
+        }
         let _ = Command::new(&self.kubectl)
             .args(["delete", "namespace", &self.name, "--wait=false"])
             .output();

@@ -15,6 +15,7 @@ fn variable(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set; scripts/cluster-tests sets it"))
 }
 
+/// One release on the cluster.
 pub(crate) struct Site {
     pub(crate) world: World,
     pub(crate) namespace: Namespace,
@@ -68,7 +69,7 @@ impl Site {
     }
 
     /// A verb of the deployer.
-    fn ours(&self, verb: &str, more: &[&str]) -> Job {
+    pub(crate) fn ours(&self, verb: &str, more: &[&str]) -> Job {
         self.world
             .verb(&[&[verb, "-n", &self.namespace.name, "--progress", "plain"], more].concat())
     }

@@ -33,7 +33,7 @@ fn keys() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("database", vec!["host", "port", "name", "bundled", "tls"]),
         ("region", vec!["url", "maas_url", "statefulset", "workers"]),
         ("tls", vec!["enabled", "insecure", "port", "server_name"]),
-        ("mirror", vec!["url"]),
+        ("mirror", vec!["url", "wait"]),
         ("upgrade", vec!["region_image"]),
         ("boot_source", vec!["url", "keyring", "keyring_filename"]),
         (
@@ -213,7 +213,9 @@ fn a_region_that_is_elsewhere_is_found_by_its_url() {
 fn refusal(helm: &Helm, set: &[&str]) -> String {
     let refusal = helm.clone().set(set).refusal(&[]);
     let (_, said) = refusal.split_once("by those alone:\n").unwrap_or_else(|| panic!("{refusal}"));
-    said.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+    // Helm's own advice follows, after an empty line.
+    let said = said.lines().map(str::trim).take_while(|line| !line.is_empty());
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// Two values for one setting: what differs is refused, and where to set it is told.
