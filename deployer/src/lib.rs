@@ -19,6 +19,7 @@
 //! | [`chart`] | the chart, as it is held in the program |
 //! | [`images`] | the images of a release, and lists of them |
 //! | [`values`] | files and options over the chart's own values, checked |
+//! | [`strike`] | strikes secrets out of texts |
 //! | [`render`] | the chart rendered, as Helm renders it |
 //! | [`bundle`] | what an installation needs in one file: made, read, loaded |
 //! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods; objects of any kind |
@@ -26,6 +27,8 @@
 //! | [`apply`] | has a cluster hold what was rendered, and waits for it |
 //! | [`jobs`] | a file a job |
 //! | [`check`] | judges whether an installation would work, or works |
+//! | [`status`] | how a release stands: one look at everything that tells |
+//! | [`support`] | all that somebody needs who is to help, and no secret |
 //! | [`cli`] | verbs, output, exit codes |
 
 pub mod apply;
@@ -47,6 +50,9 @@ pub mod release;
 pub mod render;
 pub mod secret;
 pub mod settings;
+pub mod status;
+pub mod strike;
+pub mod support;
 pub mod tree;
 pub mod values;
 pub mod version;

@@ -105,7 +105,11 @@ impl Operation<'_> {
 
     /// The objects of the revision that is deployed, and of those after it, which
     /// failed and may have made some of theirs.
-    async fn held(&self, keys: &[Key], last: Option<&Stored>) -> Result<Vec<Document>, ApplyError> {
+    pub(super) async fn held(
+        &self,
+        keys: &[Key],
+        last: Option<&Stored>,
+    ) -> Result<Vec<Document>, ApplyError> {
         let deployed = keys.iter().rev().find(|key| key.status == Status::Deployed);
         let from = deployed.map_or(0, |key| key.revision);
         let mut held: Vec<Document> = Vec::new();

@@ -67,6 +67,9 @@ pub enum ApplyError {
         /// Which fields, and whose.
         conflicts: Vec<Conflict>,
     },
+    /// Passwords of the values cannot be looked for.
+    #[error("cannot hide the passwords that the values hold: {0}")]
+    Mask(String),
     /// The release is there already.
     #[error("the release {name} is there already: revision {revision}, {status}")]
     Exists {

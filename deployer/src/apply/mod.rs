@@ -7,10 +7,13 @@
 //! | `phase` | the groups that an installation is shown in |
 //! | `target` | an object that is to be there: where, with which marks of its release |
 //! | `ownership` | whose a field is, and how Helm's become ours |
+//! | `difference` | two states of an object, compared without noise and secrets |
 //! | `plan` | what would change, by server-side dry run; nothing is written |
 //! | `trial` | each object tried by itself, by dry run |
+//! | `diff` | what a plan changes, object by object |
 //! | `hooks` | hooks, as Helm runs them |
 //! | `ready` | whether a workload is as it should be |
+//! | `standing` | how the objects of a release stand, phase by phase |
 //! | `trouble` | what cannot heal by itself, and what is known of it |
 //! | `streams` | watches, as one stream of what they see |
 //! | `watch` | waits for workloads by watching them |
@@ -26,6 +29,8 @@
 mod before;
 mod belongings;
 mod complete;
+mod diff;
+mod difference;
 mod documents;
 mod ended;
 mod error;
@@ -37,6 +42,7 @@ mod phase;
 mod plan;
 mod progress;
 mod ready;
+mod standing;
 mod streams;
 mod target;
 mod trial;
@@ -46,6 +52,9 @@ mod verb;
 mod watch;
 
 pub use before::Current;
+pub use diff::{Diff, Difference, HookRun};
+pub(crate) use difference::hidden;
+pub use difference::{FieldChange, field_changes};
 pub use documents::{ManifestError, documents};
 pub use error::{ApplyError, Conflict};
 pub use operation::{Done, Operation, Options};
@@ -54,8 +63,9 @@ pub(crate) use phase::runs;
 pub use plan::{Action, Change, Plan};
 pub use progress::{News, Progress};
 pub(crate) use ready::{Readiness, of_object as readiness_of};
+pub use standing::{Object, PhaseState, Standing, phases};
 pub use trial::{Trial, try_each};
-pub(crate) use trouble::of_pod as pod_trouble;
+pub(crate) use trouble::of_pod as trouble_of_pod;
 pub use trouble::{Trouble, TroubleKind};
 pub use uninstall::{Kept, Uninstall, Uninstalled};
 pub use verb::Verb;

@@ -57,7 +57,7 @@ pub struct Done {
 
 /// One operation on a release.
 pub struct Operation<'a> {
-    cluster: Cluster,
+    pub(super) cluster: Cluster,
     pub(super) store: Store,
     pub(super) owner: Owner,
     pub(super) options: Options,

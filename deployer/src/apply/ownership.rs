@@ -51,6 +51,60 @@ pub(crate) fn takeover(object: &Value) -> Option<Value> {
     Some(json!({"metadata": {"managedFields": entries, "resourceVersion": resource_version}}))
 }
 
+/// `result` without the fields that only Helm set and that are no longer `wanted`: they go once
+/// Helm's are ours. None where there are no such.
+pub(crate) fn without_helms(live: &Value, result: &Value, wanted: &Value) -> Option<Value> {
+    let (helms, others): (Vec<_>, Vec<_>) = entries(live)
+        .iter()
+        .filter(|entry| is_whole(entry) && !is_our_apply(entry))
+        .partition(|entry| is_of_helm(entry));
+    let fields = |entry: &&Value| entry.get("fieldsV1").cloned();
+    let others: Vec<Value> = others.iter().filter_map(fields).collect();
+    let mut left = result.clone();
+    for set in helms.iter().filter_map(fields) {
+        drop_fields(&mut left, &set, Some(wanted), &others.iter().collect::<Vec<_>>());
+    }
+    (left != *result).then_some(left)
+}
+
+/// Drops what `set` names, unless it is wanted or in a set of `others`.
+fn drop_fields(from: &mut Value, set: &Value, wanted: Option<&Value>, others: &[&Value]) {
+    for (step, below) in set.as_object().into_iter().flatten() {
+        let others: Vec<&Value> = others.iter().filter_map(|other| other.get(step)).collect();
+        let is_free = others.is_empty();
+        if let Some(name) = step.strip_prefix("f:") {
+            let wanted = wanted.and_then(|wanted| wanted.get(name));
+            let Some(map) = from.as_object_mut() else { continue };
+            if wanted.is_none() && is_free {
+                map.remove(name);
+            } else if let Some(value) = map.get_mut(name) {
+                drop_fields(value, below, wanted, &others);
+            }
+        } else if let Some(key) = step.strip_prefix("k:").or_else(|| step.strip_prefix("v:")) {
+            let Ok(key) = serde_json::from_str::<Value>(key) else { continue };
+            let list = wanted.and_then(Value::as_array);
+            let wanted = list.and_then(|list| list.iter().find(|item| is_item(item, &key)));
+            let Some(list) = from.as_array_mut() else { continue };
+            if wanted.is_none() && is_free {
+                list.retain(|item| !is_item(item, &key));
+            } else if let Some(item) = list.iter_mut().find(|item| is_item(item, &key)) {
+                drop_fields(item, below, wanted, &others);
+            }
+        }
+    }
+}
+
+/// Whether `key` is an item's: what it leaves out the server adds, such as a port's protocol.
+fn is_item(item: &Value, key: &Value) -> bool {
+    match key.as_object() {
+        Some(parts) => {
+            parts.iter().all(|(name, value)| item.get(name).is_none_or(|held| held == value))
+                && parts.keys().any(|name| item.get(name).is_some())
+        }
+        None => item == key,
+    }
+}
+
 fn entries(object: &Value) -> &[Value] {
     let held = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     held.map(Vec::as_slice).unwrap_or_default()
@@ -159,6 +213,27 @@ mod tests {
             (&fields[1]["manager"], &fields[1]["operation"]),
             (&json!("kubectl"), &json!("Apply"))
         );
+    }
+
+    #[test]
+    fn what_only_helm_set_goes_when_it_is_not_wanted() {
+        let ports = json!({"f:ports": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}},
+            "k:{\"port\":81,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}}}});
+        let helms = json!({"f:data": {"f:a": {}, "f:b": {}, "f:c": {}}, "f:spec": ports});
+        let live = object(&[
+            entry("helm", "Update", &helms),
+            entry("kubectl-edit", "Update", &json!({"f:data": {"f:c": {}}})),
+        ]);
+        let port = |port: u32| json!({"port": port, "protocol": "TCP"});
+        let result = json!({"data": {"a": "1", "b": "2", "c": "3", "d": "4"},
+            "spec": {"ports": [port(80), port(81)]}});
+        let wanted = json!({"data": {"a": "1"}, "spec": {"ports": [{"port": 80}]}});
+        let left = without_helms(&live, &result, &wanted).unwrap();
+        assert_eq!(
+            left,
+            json!({"data": {"a": "1", "c": "3", "d": "4"}, "spec": {"ports": [port(80)]}})
+        );
+        assert_eq!(without_helms(&live, &left, &wanted), None);
     }
 
     #[test]

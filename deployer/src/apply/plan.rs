@@ -7,6 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::difference::bare;
 use super::ended::wait_gone;
 use super::error::ApplyError;
 use super::ownership::{conflicts, is_helms, is_taken, takeover};
@@ -239,7 +240,7 @@ impl Planning<'_> {
     }
 
     /// Applies an object, taking fields from Helm and from nobody else, unless told.
-    async fn fairly(&self, target: &Target, dry_run: bool) -> Result<Value, ApplyError> {
+    pub(crate) async fn fairly(&self, target: &Target, dry_run: bool) -> Result<Value, ApplyError> {
         let how = Applying { dry_run, force: false };
         let error = match self.cluster.apply(&target.place, &target.object, how).await {
             Ok(object) => return Ok(object),
@@ -355,19 +356,6 @@ fn has_failed(job: &Value) -> bool {
 /// Whether a dry run changed nothing but the server's own notes.
 fn is_same(live: &Value, result: &Value) -> bool {
     bare(live) == bare(result)
-}
-
-fn bare(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for note in ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"] {
-            metadata.remove(note);
-        }
-    }
-    if let Some(object) = object.as_object_mut() {
-        object.remove("status");
-    }
-    object
 }
 
 #[cfg(test)]

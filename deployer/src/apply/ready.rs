@@ -3,6 +3,8 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// How a workload stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,20 @@ pub(crate) enum Readiness {
 }
 
 use Readiness::{Failed, Ready, Waiting};
+
+/// How a workload stands, whatever its kind; nothing of what is none.
+pub(crate) fn of_object(kind: &str, object: &Value) -> Option<Readiness> {
+    fn typed<T: DeserializeOwned>(object: &Value, of: fn(&T) -> Readiness) -> Option<Readiness> {
+        serde_json::from_value(object.clone()).ok().map(|object| of(&object))
+    }
+    match kind {
+        "StatefulSet" => typed(object, of_stateful_set),
+        "Deployment" => typed(object, of_deployment),
+        "DaemonSet" => typed(object, of_daemon_set),
+        "Job" => typed(object, of_job),
+        _ => None,
+    }
+}
 
 fn not_seen() -> Readiness {
     Waiting("its controller has not seen it yet".to_owned())
@@ -111,17 +127,6 @@ pub(crate) fn of_job(job: &Job) -> Readiness {
     }
 }
 
-/// Of an object of one of these kinds; `None` where it is of another.
-pub(crate) fn of_object(kind: &str, object: serde_json::Value) -> Option<Readiness> {
-    match kind {
-        "StatefulSet" => serde_json::from_value(object).ok().map(|set| of_stateful_set(&set)),
-        "Deployment" => serde_json::from_value(object).ok().map(|one| of_deployment(&one)),
-        "DaemonSet" => serde_json::from_value(object).ok().map(|set| of_daemon_set(&set)),
-        "Job" => serde_json::from_value(object).ok().map(|job| of_job(&job)),
-        _ => None,
-    }
-}
-
 fn counted(ready: Option<i32>, wanted: i32) -> Readiness {
     let ready = ready.unwrap_or(0);
     if ready >= wanted { Ready } else { Waiting(format!("{ready} of {wanted} ready")) }
@@ -129,7 +134,7 @@ fn counted(ready: Option<i32>, wanted: i32) -> Readiness {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -8,7 +8,7 @@ use super::Names;
 use super::probe::{Ended, Probe, answer, put, schema};
 use super::report::{Check, counted, listed};
 use super::workloads::Workload;
-use crate::apply::{Action, ApplyError, Readiness, Trial, pod_trouble};
+use crate::apply::{Action, ApplyError, Readiness, Trial, trouble_of_pod};
 use crate::chart;
 use crate::release::{Status, Stored};
 
@@ -74,7 +74,7 @@ pub(super) fn workload(
         Some(Readiness::Waiting(why) | Readiness::Failed(why)) => why,
     };
     let own = pods.iter().filter(|pod| pod.name_any().starts_with(&format!("{}-", one.name)));
-    let trouble = own.filter_map(|pod| Some((pod.name_any(), pod_trouble(pod)?))).next();
+    let trouble = own.filter_map(|pod| Some((pod.name_any(), trouble_of_pod(pod)?))).next();
     match trouble {
         Some((pod, trouble)) => {
             let container = trouble.container.map(|name| format!(" -c {name}")).unwrap_or_default();

@@ -69,7 +69,7 @@ impl Checking<'_> {
                     continue;
                 }
             };
-            let state = live.map(|live| readiness_of(&workload.kind, live));
+            let state = live.map(|live| readiness_of(&workload.kind, &live));
             // A CronJob waits for its hour.
             if let Some(None) = state {
                 continue;

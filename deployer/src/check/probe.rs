@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Names;
-use crate::apply::{TroubleKind, pod_trouble};
+use crate::apply::{TroubleKind, trouble_of_pod};
 use crate::cluster::{Cluster, ClusterError, MANAGED_BY, Place};
 
 /// How often a probe is looked at.
@@ -170,7 +170,7 @@ impl<'a> Probes<'a> {
                 found.into_iter().find_map(|pod| serde_json::from_value(pod).ok());
             let last = match &pod {
                 Some(pod) if look(pod) => return Ok(Ended::Seen(Box::new(pod.clone()))),
-                Some(pod) => match pod_trouble(pod) {
+                Some(pod) => match trouble_of_pod(pod) {
                     // Where images are what it is about, its containers say more.
                     Some(one) if one.kind == TroubleKind::NoNode || !probe.is_about_images => {
                         if begun.elapsed() >= one.grace.min(NO_NODE) {

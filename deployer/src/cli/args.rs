@@ -7,7 +7,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::bundle::BundleArgs;
 use super::release::{
-    CheckArgs, HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs,
+    CheckArgs, DiffArgs, HistoryArgs, InstallArgs, RollbackArgs, StatusArgs, SupportArgs,
+    UninstallArgs, UpgradeArgs,
 };
 use super::release_args::{ReleaseArgs, ValuesArgs};
 pub(super) use crate::duration::parse as duration;
@@ -20,7 +21,7 @@ use crate::ports::Port;
     name = "maas-deployer",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 error, 3 some images failed, 4 a digest does not hold, 5 refused before starting, 6 locked, 64 usage, 130 and 143 \
+    after_help = "Exit codes: 0 done, 1 error, 2 changes found (diff --detailed-exitcode), 3 some images failed, 4 a digest does not hold, 5 refused before starting, 6 locked, 64 usage, 130 and 143 \
         interrupted."
 )]
 pub(super) struct Cli {
@@ -72,6 +73,8 @@ pub(super) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Say what an install or upgrade would change, against what is on the cluster
+    Diff(DiffArgs),
     /// Install a release, and wait until it works
     Install(InstallArgs),
     /// Upgrade a release, and wait until it works; where nothing changed, nothing is written
@@ -84,6 +87,10 @@ pub(super) enum Verb {
     History(HistoryArgs),
     /// Check that an installation would work, before it; or that one works
     Check(CheckArgs),
+    /// Say how a release stands: phases, pods, mirror, MAAS, certificates
+    Status(StatusArgs),
+    /// Gather what somebody needs who is to help in one archive, and no secret
+    SupportBundle(SupportArgs),
     /// Print the manifests that an installation applies
     Template(TemplateArgs),
     /// Print the values, the chart's own and those given

@@ -18,6 +18,8 @@ use crate::values::ValuesError;
 pub(super) enum Exit {
     Done = 0,
     Error = 1,
+    /// Changes were found; only where that was asked for.
+    Changes = 2,
     Partial = 3,
     Unverified = 4,
     Refused = 5,

@@ -41,12 +41,15 @@ pub fn run(args: Vec<OsString>) -> u8 {
     logging::start(&cli);
     let output = Output::new(&cli.global);
     let ended = match &cli.verb {
+        Verb::Diff(args) => release::diff(args, &output),
         Verb::Install(args) => release::install(args, &output),
         Verb::Upgrade(args) => release::upgrade(args, &output),
         Verb::Rollback(args) => release::rollback(args, &output),
         Verb::Uninstall(args) => release::uninstall(args, &output),
         Verb::History(args) => release::history(args, &output),
         Verb::Check(args) => release::check(args, &output),
+        Verb::Status(args) => release::status(args, &output),
+        Verb::SupportBundle(args) => release::support(args, &output),
         Verb::Template(args) => template::run(args, &output),
         Verb::Values(args) => values::run(args, &output),
         Verb::Images(args) => images::run(args, &output),

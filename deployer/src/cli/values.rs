@@ -6,7 +6,7 @@ use super::args::ShowValuesArgs;
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use crate::tree::{Data, Node};
-use crate::values::{is_secret, path_text};
+use crate::values::{HIDDEN, is_secret, path_text};
 use crate::yaml::{self, Order};
 
 pub(super) fn run(args: &ShowValuesArgs, output: &Output) -> Result<Exit, Failure> {
@@ -51,7 +51,7 @@ fn collect<'a>(node: &'a Node, path: &mut Vec<String>, leaves: &mut Vec<Leaf<'a>
             let empty = matches!(&node.data, Data::Null | Data::Bool(_))
                 || matches!(node.to_json(), Value::String(text) if text.is_empty());
             let hidden = is_secret(path) && !empty;
-            let value = if hidden { Value::from("(hidden)") } else { node.to_json() };
+            let value = if hidden { Value::from(HIDDEN) } else { node.to_json() };
             leaves.push(Leaf { path: path_text(path), value, node });
         }
     }

@@ -8,6 +8,7 @@ mod image;
 mod mask;
 mod objects;
 mod place;
+mod reach;
 mod review;
 mod secrets;
 mod workloads;
@@ -25,6 +26,7 @@ pub use error::{ClusterError, FieldProblem};
 pub use image::Image;
 pub use objects::{Applying, FIELD_MANAGER, Kind, prefix};
 pub use place::{Collection, Place};
+pub use reach::Forward;
 pub use review::{Right, ServerFacts};
 pub use secrets::{Made, SecretData};
 pub use workloads::{JobState, ListedJob, Pod, Scale};
@@ -59,6 +61,8 @@ pub struct Cluster {
     persistence: Duration,
     /// When it is not asked again any more.
     end: Option<Instant>,
+    /// Whether it is asked once only.
+    is_impatient: bool,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -106,7 +110,14 @@ impl Cluster {
         let address = config.cluster_url.to_string();
         let client =
             Client::try_from(config).map_err(|error| ClusterError::Config(crate::chain(&error)))?;
-        Ok(Self { client, address, namespace, persistence: Duration::ZERO, end: None })
+        Ok(Self {
+            client,
+            address,
+            namespace,
+            persistence: Duration::ZERO,
+            end: None,
+            is_impatient: false,
+        })
     }
 
     /// The namespace that the pod is in, or the kubeconfig's context names; else
@@ -126,7 +137,14 @@ impl Cluster {
     #[must_use]
     pub fn with_client(client: Client) -> Self {
         let namespace = client.default_namespace().to_owned();
-        Self { client, address: String::new(), namespace, persistence: Duration::ZERO, end: None }
+        Self {
+            client,
+            address: String::new(),
+            namespace,
+            persistence: Duration::ZERO,
+            end: None,
+            is_impatient: false,
+        }
     }
 
     /// As this one, but asks for minutes before it gives up: a verb of many calls
@@ -134,6 +152,12 @@ impl Cluster {
     #[must_use]
     pub fn persistent(self) -> Self {
         Self { persistence: PERSISTENCE, ..self }
+    }
+
+    /// As this one, but asks once: for those who look again, or go on without.
+    #[must_use]
+    pub fn impatient(self) -> Self {
+        Self { persistence: Duration::ZERO, is_impatient: true, ..self }
     }
 
     /// As this one, but asks again for no longer than until `end`.
@@ -145,6 +169,9 @@ impl Cluster {
     /// How a call that begins now goes on asking. When the time is over there still is a
     /// record to be closed: it is tried, and not for long.
     fn patience(&self) -> Patience {
+        if self.is_impatient {
+            return Patience { pauses: 0, persistence: Duration::ZERO };
+        }
         match self.end.map(|end| end.saturating_duration_since(Instant::now())) {
             Some(Duration::ZERO) => Patience { pauses: 2, persistence: Duration::ZERO },
             Some(left) => {
@@ -165,6 +192,16 @@ impl Cluster {
             Ok(Err(error)) => Err(ClusterError::new("reach the cluster", &error)),
             Err(_) => Err(ClusterError::silent("reach the cluster")),
         }
+    }
+
+    /// The version of Kubernetes.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn version(&self) -> Result<String, ClusterError> {
+        let found = self.client.apiserver_version().await;
+        let version = found.map_err(|error| ClusterError::new("ask for the version", &error))?;
+        Ok(version.git_version)
     }
 
     /// The client, for what is watched.

@@ -157,6 +157,16 @@ impl Cluster {
         self.ask(&doing, "PATCH", &path, Some(object), APPLY).await
     }
 
+    /// What would become of an object that is written as a whole.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn try_replace(&self, place: &Place, object: &Value) -> Result<Value, ClusterError> {
+        let path = format!("{}?fieldManager={FIELD_MANAGER}&dryRun=All", place.path());
+        let doing = format!("try what would become of the {}", place.shown());
+        self.ask(&doing, "PUT", &path, Some(object), JSON).await
+    }
+
     /// Sets what `patch` names.
     ///
     /// # Errors
@@ -265,7 +275,7 @@ const MERGE: Form = Form { content: "application/merge-patch+json", ..JSON };
 const METADATA: Form =
     Form { accept: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", ..JSON };
 
-fn request(
+pub(super) fn request(
     method: &str,
     path: &str,
     body: Option<&Value>,

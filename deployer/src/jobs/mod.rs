@@ -33,7 +33,7 @@ mod old_jobs;
 mod progress;
 mod region_image;
 mod report;
-mod resources;
+pub(crate) mod resources;
 mod schema;
 mod stale_regions;
 mod tls_record;

@@ -9,10 +9,10 @@ use crate::settings::Images;
 
 /// A release for an architecture, and the images of it that MAAS has.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// `ubuntu/noble amd64`.
-    pub(super) name: String,
-    pub(super) images: Vec<Image>,
+    pub(crate) name: String,
+    pub(crate) images: Vec<Image>,
 }
 
 /// An image: one of a kernel.
@@ -20,39 +20,39 @@ pub(super) struct Wanted {
 pub(crate) struct Image {
     /// `ubuntu/noble amd64/ga-24.04`.
     #[serde(rename = "image")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[serde(rename = "held_bytes")]
-    pub(super) held: u64,
+    pub(crate) held: u64,
     #[serde(rename = "size_bytes")]
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Whether every version is there, and there is one.
     #[serde(rename = "complete")]
-    pub(super) is_complete: bool,
+    pub(crate) is_complete: bool,
     /// The files of all versions.
     #[serde(rename = "files")]
-    pub(super) parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// A file of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Part {
     /// `squashfs 20260101`: its name, and its version.
-    pub(super) name: String,
+    pub(crate) name: String,
     #[serde(rename = "held_bytes")]
-    pub(super) held: u64,
+    pub(crate) held: u64,
     #[serde(rename = "size_bytes")]
-    pub(super) size: u64,
+    pub(crate) size: u64,
     #[serde(rename = "complete")]
-    pub(super) is_complete: bool,
+    pub(crate) is_complete: bool,
 }
 
 impl Wanted {
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         !self.images.is_empty() && self.images.iter().all(|image| image.is_complete)
     }
 
     /// What is not there, in words.
-    pub(super) fn lacks(&self) -> Vec<String> {
+    pub(crate) fn lacks(&self) -> Vec<String> {
         if self.images.is_empty() {
             return vec![format!("{}: MAAS has not begun it", self.name)];
         }
@@ -65,7 +65,7 @@ impl Wanted {
 }
 
 impl Image {
-    pub(super) fn new(resource: &BootResource) -> Self {
+    pub(crate) fn new(resource: &BootResource) -> Self {
         let sum =
             |of: fn(&BootSet) -> u64| resource.sets.values().map(of).fold(0, u64::saturating_add);
         let files = resource.sets.iter().flat_map(|(version, set)| {
@@ -82,7 +82,7 @@ impl Image {
     }
 
     /// What a file of it lacks, in words.
-    pub(super) fn lacks(&self, part: &Part) -> String {
+    pub(crate) fn lacks(&self, part: &Part) -> String {
         format!("{}: {}: {}", self.name, part.name, shown(part.held, part.size, part.percent()))
     }
 
@@ -112,7 +112,7 @@ impl Part {
     }
 
     /// How much of it is there, in percent; below 100 until it is complete.
-    pub(super) fn percent(&self) -> u64 {
+    pub(crate) fn percent(&self) -> u64 {
         if self.is_complete { 100 } else { percent(self.held, self.size).min(99) }
     }
 }
@@ -127,7 +127,7 @@ fn shown(held: u64, size: u64, percent: u64) -> String {
 }
 
 /// How far each wanted release is, for each architecture.
-pub(super) async fn look(maas: &Client, images: &Images) -> Result<Vec<Wanted>, MaasError> {
+pub(crate) async fn look(maas: &Client, images: &Images) -> Result<Vec<Wanted>, MaasError> {
     let listed = maas.boot_resources().await?;
     let mut found: BTreeMap<u64, Image> = BTreeMap::new();
     let mut all = Vec::new();

@@ -178,11 +178,21 @@ pub fn path_text(steps: &[String]) -> String {
     text
 }
 
+/// What is shown in place of a secret.
+pub const HIDDEN: &str = "(hidden)";
+
+/// Whether what stands at a path is a secret by its name.
+#[must_use]
+pub fn is_password(path: &[String]) -> bool {
+    const WORDS: [&str; 4] = ["passw", "private_key", "token", "proxy_server"];
+    let lower = path_text(path).to_lowercase();
+    WORDS.iter().any(|word| lower.contains(word))
+}
+
 /// Whether what stands at a path may be a secret, or hold one: no message shows
 /// it.
 #[must_use]
 pub fn is_secret(path: &[String]) -> bool {
-    const WORDS: [&str; 4] = ["passw", "private_key", "token", "proxy_server"];
     const ROOMS: [&str; 6] = [
         "conf.maas.tls.key",
         "conf.curtin",
@@ -192,12 +202,33 @@ pub fn is_secret(path: &[String]) -> bool {
         "extraObjects",
     ];
     let text = path_text(path);
-    let lower = text.to_lowercase();
-    WORDS.iter().any(|word| lower.contains(word))
+    is_password(path)
         || ROOMS.iter().any(|room| {
             text.strip_prefix(room)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         })
+}
+
+/// Hides what may be a secret in a tree of values; `path` is where that stands.
+pub fn hide(values: &mut Value, path: &mut Vec<String>) {
+    let mut below = |step: String, value: &mut Value| {
+        path.push(step);
+        hide(value, path);
+        path.pop();
+    };
+    match values {
+        Value::Object(map) => map.iter_mut().for_each(|(key, value)| below(key.clone(), value)),
+        Value::Array(list) => {
+            list.iter_mut().enumerate().for_each(|(at, value)| below(at.to_string(), value));
+        }
+        Value::Null | Value::Bool(_) => {}
+        Value::String(text) if text.is_empty() => {}
+        _ => {
+            if is_secret(path) {
+                *values = Value::from(HIDDEN);
+            }
+        }
+    }
 }
 
 fn read_file(path: &PathBuf) -> Result<Node, ValuesError> {

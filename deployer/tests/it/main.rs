@@ -9,6 +9,7 @@
 )]
 
 mod bundle;
+mod bundles;
 mod calls;
 mod checks;
 mod database;
@@ -26,10 +27,12 @@ mod real_check;
 mod real_cluster;
 mod real_guide;
 mod real_release;
+mod real_see;
 mod region;
 mod release_faults;
 mod release_rules;
 mod releases;
 mod rendering;
+mod see;
 mod support;
 mod tls;

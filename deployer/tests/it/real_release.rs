@@ -95,7 +95,7 @@ impl Site {
     }
 
     #[track_caller]
-    fn helm_with_values(&self, verb: &str, values: &str) {
+    pub(crate) fn helm_with_values(&self, verb: &str, values: &str) {
         let file = self.file(values).display().to_string();
         let chart = variable("CHART");
         let wait = ["--wait", "--wait-for-jobs", "--timeout", "5m"];
@@ -116,7 +116,7 @@ impl Site {
     }
 
     /// What the administrator wrote in the namespace, dry runs aside.
-    fn writes(&self) -> Vec<String> {
+    pub(crate) fn writes(&self) -> Vec<String> {
         let log = std::fs::read_to_string(variable("CLUSTER_AUDIT_LOG")).expect("audit log");
         let below = format!("/namespaces/{}/", self.namespace.name);
         let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -141,7 +141,7 @@ fn deployed(revision: u64) -> (u64, String) {
 }
 
 /// An object of the values, with these data.
-fn extra(data: &Value) -> Value {
+pub(crate) fn extra(data: &Value) -> Value {
     json!({"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "data": data}]})
 }
 

@@ -1,13 +1,17 @@
 //! `maas-mirror status`.
 
-use serde_json::json;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
 
 use super::args::StoreArgs;
 use super::failure::{Exit, Failure};
 use super::output::{Output, bytes, count};
 use crate::bundle::Pending;
+use crate::signature::Signer;
 use crate::simplestreams::Digest;
 use crate::store::{Holder, LastSync, Outcome, Snapshot, SnapshotRef, Store, StoreError};
+use crate::sync::remembered;
 use crate::total;
 
 struct Status {
@@ -18,6 +22,7 @@ struct Status {
     partials: usize,
     partial_bytes: u64,
     free: u64,
+    keys: Vec<Signer>,
 }
 
 pub(super) fn run(args: &StoreArgs, output: &Output) -> Result<Exit, Failure> {
@@ -39,6 +44,7 @@ fn read(store: &Store) -> Result<Status, StoreError> {
         partials: partials.len(),
         partial_bytes: total(partials.values().copied()),
         free: store.free_bytes()?,
+        keys: remembered(store).signers(),
     })
 }
 
@@ -69,7 +75,21 @@ fn show_json(store: &Store, status: &Status, output: &Output) {
         "partial_bytes": status.partial_bytes,
         "free_bytes": status.free,
         "imports": Pending::of(store),
+        "keys": status.keys.iter().map(key).collect::<Value>(),
     }));
+}
+
+/// A key that signed the metadata, as it was when that was judged.
+fn key(signer: &Signer) -> Value {
+    json!({
+        "fingerprint": signer.fingerprint,
+        "user_id": signer.user_id,
+        "expires": signer.expires.and_then(day).map(|time| time.to_string()),
+    })
+}
+
+fn day(time: SystemTime) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::try_from(time).ok()
 }
 
 fn show_text(store: &Store, status: &Status, output: &Output) {
@@ -109,6 +129,11 @@ fn show_text(store: &Store, status: &Status, output: &Output) {
             if let (Outcome::Failed(_), Some(succeeded)) = (&last.outcome, &last.succeeded) {
                 output.line(&format!("           last success {succeeded}"));
             }
+        }
+    }
+    for key in status.keys.iter() {
+        if let Some(expires) = key.expires.and_then(day) {
+            output.line(&format!("key        {} expires {expires}", key.fingerprint));
         }
     }
     if status.partials > 0 {

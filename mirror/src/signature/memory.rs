@@ -54,6 +54,15 @@ impl Memory {
         (Digest::of(&plaintext) == remembered.plaintext).then_some(Verified { plaintext, signers })
     }
 
+    /// The keys that signed these files, each once.
+    #[must_use]
+    pub fn signers(&self) -> Vec<Signer> {
+        let all = self.files.values().flat_map(|file| &file.signers);
+        let once: BTreeMap<&String, &RememberedSigner> =
+            all.map(|signer| (&signer.fingerprint, signer)).collect();
+        once.into_values().map(RememberedSigner::signer).collect()
+    }
+
     /// Judges `file`, by memory or by GnuPG.
     ///
     /// # Errors

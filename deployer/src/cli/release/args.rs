@@ -1,5 +1,6 @@
 //! Options of the verbs on a release.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -8,7 +9,10 @@ use clap::{Args, ValueEnum};
 use super::super::args::duration;
 use super::super::failure::Failure;
 use super::super::release_args::{ReleaseArgs, ValuesArgs};
+use super::colour::When;
+use super::status::SHORTEST;
 use crate::apply::{Options, Phase};
+use crate::duration::DurationError;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
@@ -132,6 +136,68 @@ pub(in crate::cli) struct UpgradeArgs {
     pub(super) source: SourceArgs,
     #[command(flatten)]
     pub(super) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DiffArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    /// Exit with 2 where an upgrade would change or record anything
+    #[arg(long)]
+    pub(super) detailed_exitcode: bool,
+    /// How many lines are shown around what differs
+    #[arg(long = "context", value_name = "LINES", default_value = "3")]
+    pub(super) context_lines: usize,
+    /// auto: colours on a terminal, unless the variable `NO_COLOR` is set; always; never
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub(super) color: When,
+    #[command(flatten)]
+    pub(super) keep: KeepArgs,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct StatusArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    /// Look again and again: the screen anew on a terminal, else a line when something changes
+    #[arg(short, long)]
+    pub(super) watch: bool,
+    /// With --watch: the pause between two looks
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = interval)]
+    pub(super) interval: Duration,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SupportArgs {
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
+    /// The archive, `-` for standard output [default: maas-support-NAMESPACE-RELEASE-TIME.tar.gz]
+    #[arg(short = 'O', long = "out", value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// How many lines of each log
+    #[arg(long, value_name = "LINES", default_value = "5000")]
+    pub(super) log_lines: u32,
+    /// How large it may be before it is packed, in MiB
+    #[arg(long, value_name = "MIB", default_value = "200", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub(super) max_size: u64,
+    /// How long it may take in all, such as 90s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub(super) timeout: Duration,
+    /// Take logs and texts also where the Secrets cannot be read that are to be struck out of them
+    #[arg(long)]
+    pub(super) unstruck: bool,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+}
+
+fn interval(text: &str) -> Result<Duration, DurationError> {
+    Ok(duration(text)?.max(SHORTEST))
 }
 
 #[derive(Debug, Args)]

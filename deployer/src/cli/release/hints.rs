@@ -49,6 +49,7 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
             cluster(error).to_owned()
         }
         ApplyError::Store(error) => store(error),
+        ApplyError::Mask(_) => "put passwords into Secrets, rather than into the values".into(),
         ApplyError::Manifest(_) => "correct extraObjects in the values, or what Helm recorded".into(),
         ApplyError::UnknownKind { .. } => {
             "install what defines that kind first, or turn off the value that asks for it".into()

@@ -1,11 +1,18 @@
-//! Verbs on a release: install, upgrade, rollback, uninstall, history, check.
+//! Verbs on a release: install, upgrade, rollback, uninstall, history, check, diff, status,
+//! support-bundle.
 
 mod args;
 mod candidate;
 mod check;
+mod colour;
+mod diff;
 mod hints;
 mod history;
 mod progress;
+mod status;
+mod status_json;
+mod status_text;
+mod support;
 mod uninstall;
 
 use std::future::Future;
@@ -13,7 +20,8 @@ use std::future::Future;
 use serde_json::{Value, json};
 
 pub(super) use args::{
-    HistoryArgs, InstallArgs, ProgressMode, RollbackArgs, UninstallArgs, UpgradeArgs,
+    DiffArgs, HistoryArgs, InstallArgs, ProgressMode, RollbackArgs, StatusArgs, SupportArgs,
+    UninstallArgs, UpgradeArgs,
 };
 pub(super) use check::{CheckArgs, check};
 pub(super) use hints::{details, exit, hint};
@@ -103,6 +111,42 @@ pub(super) fn history(args: &HistoryArgs, output: &Output) -> Result<Exit, Failu
     run(&doing, async || {
         let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
         history::run(&args.release.release, &cluster, &namespace, &doing, output).await
+    })
+}
+
+pub(super) fn diff(args: &DiffArgs, output: &Output) -> Result<Exit, Failure> {
+    let doing = format!("cannot say what would change of {}", args.release.release);
+    run(&doing, async || {
+        let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
+        let name = &args.release.release;
+        let context =
+            Context { cluster: &cluster, namespace: &namespace, name, doing: &doing, output };
+        tokio::select! {
+            result = Box::pin(context.diff(args)) => result,
+            exit = interrupted() => Ok(exit),
+        }
+    })
+}
+
+pub(super) fn status(args: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
+    let doing = format!("cannot say how {} stands", args.release.release);
+    run(&doing, async || {
+        let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
+        let (name, cluster) = (&args.release.release, cluster.impatient());
+        let context =
+            Context { cluster: &cluster, namespace: &namespace, name, doing: &doing, output };
+        context.status(args).await
+    })
+}
+
+pub(super) fn support(args: &SupportArgs, output: &Output) -> Result<Exit, Failure> {
+    let doing = format!("cannot gather what there is of {}", args.release.release);
+    run(&doing, async || {
+        let (cluster, namespace) = connect(&doing, &args.cluster, &args.release).await?;
+        let (name, cluster) = (&args.release.release, cluster.impatient());
+        let context =
+            Context { cluster: &cluster, namespace: &namespace, name, doing: &doing, output };
+        context.support(args).await
     })
 }
 

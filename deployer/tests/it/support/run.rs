@@ -98,6 +98,10 @@ impl Running {
         read(&self.stderr)
     }
 
+    pub(crate) fn stdout(&self) -> String {
+        read(&self.stdout)
+    }
+
     pub(crate) fn ended(&mut self) -> bool {
         self.child.try_wait().expect("look at the process").is_some()
     }
