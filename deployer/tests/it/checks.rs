@@ -162,8 +162,12 @@ fn what_may_not_be_looked_at_is_skipped() {
     for id in ["nodes.ready", "storage.class", "storage.claims"] {
         assert_eq!(of(&run, id)[0].0, "skipped", "{id}");
     }
-    cluster.refuse("/namespaces/maas/secrets", 403);
+    let told = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403,
+        "reason": "Forbidden",
+        "message": "secrets is forbidden: User \"tester\" cannot get resource \"secrets\""});
+    cluster.refuse_with(None, "/namespaces/maas/secrets", 403, Some(told), None);
     let run = pre(&world, &["-o", "json"]).run().expect(0);
+    assert_eq!(of(&run, "objects.untried")[0].0, "skipped");
     assert_eq!(of(&run, "leftovers.record")[0].0, "skipped");
 }
 
