@@ -67,8 +67,15 @@ async fn one(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Mirror
         is_mirrors.then_some(answer).ok_or_else(|| NO_MIRROR.to_owned())
     };
     let status = async {
-        let printed = cluster.run(namespace, pod, CONTAINER, &COMMAND, LIMIT).await;
-        read(&printed.map_err(|error| why(&error))?)
+        let run = async || {
+            let printed = cluster.run(namespace, pod, CONTAINER, &COMMAND, LIMIT).await;
+            printed.map_err(|error| why(&error))
+        };
+        // Now and then what was printed last is lost on the way.
+        match read(&run().await?) {
+            Ok(status) => Ok(status),
+            Err(_) => read(&run().await?),
+        }
     };
     let (ready, status) = tokio::join!(
         Box::pin(within("ask whether the mirror is ready", ready)),

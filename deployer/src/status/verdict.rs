@@ -1,4 +1,5 @@
-//! What of a status is wrong. What is not known is no part of it.
+//! What of a status is wrong. What is not known is no part of it, but for the objects and pods
+//! themselves.
 
 use super::Status;
 use crate::apply::Standing;
@@ -14,6 +15,13 @@ pub(super) fn problems(status: &Status) -> Vec<String> {
     {
         let (revision, state) = (release.revision, release.status.text());
         all.push(format!("revision {revision} is {state}: {}", release.description));
+    }
+    // Of nothing that matters most it can be said that it is well.
+    if let Err(reason) = &status.phases {
+        all.push(format!("it is not known how the release's objects stand: {reason}"));
+    }
+    if let Err(reason) = &status.pods {
+        all.push(format!("it is not known how its pods stand: {reason}"));
     }
     for phase in status.phases.iter().flatten() {
         let wrong = phase.objects.iter().filter(|object| object.standing != Standing::Done);

@@ -210,8 +210,9 @@ fn a_source_that_may_not_be_read_stops_no_other() {
     );
     assert!(text.contains("configuration   done"), "{text}");
     cluster.refuse("/secrets?", 403);
-    let text = status(&world, &[]).run().expect(0).stdout;
+    let text = status(&world, &[]).run().expect(1).stdout;
     assert!(text.contains("its record is unknown: your account has no right to list"), "{text}");
+    assert!(text.contains("it is not known how the release's objects stand"), "{text}");
 }
 
 #[test]
