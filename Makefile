@@ -29,9 +29,9 @@ build: ## debug build of every crate
 	cargo build --locked --workspace
 
 .PHONY: release
-release: ## release build of maas-mirror
+release: ## release build of maas-mirror and maas-deployer
 	@scripts/setup build
-	cargo build --locked --release -p maas-mirror
+	cargo build --locked --release -p maas-mirror -p maas-deployer
 
 .PHONY: test-rust
 test-rust: ## only the Rust tests

@@ -13,14 +13,14 @@ ExecStart=/bin/sleep infinity
 {{ end -}}
 
 {{/* MAAS's nginx.conf is written by its package: two numbers in it are set
-     before it is read. */}}
+     before it is read. Without backslashes, of which systemd takes some away. */}}
 {{- define "maas.file.http" -}}
 [Service]
 {{- with .Values.conf.nginx.worker_processes }}
-ExecStartPre=-/bin/sed -i -E 's/^(worker_processes) .*/\1 {{ . }};/' /var/lib/maas/http/nginx.conf
+ExecStartPre=-/bin/sed -i 's/^worker_processes .*/worker_processes {{ include "maas.text" . }};/' /var/lib/maas/http/nginx.conf
 {{- end }}
 {{- with .Values.conf.nginx.worker_connections }}
-ExecStartPre=-/bin/sed -i -E 's/^( *worker_connections) .*/\1 {{ . }};/' /var/lib/maas/http/nginx.conf
+ExecStartPre=-/bin/sed -i 's/^ *worker_connections .*/    worker_connections {{ int . }};/' /var/lib/maas/http/nginx.conf
 {{- end }}
 {{ end -}}
 
@@ -35,7 +35,7 @@ Environment=PGSSLROOTCERT=/etc/maas-deployer/database-ca/ca.crt
 
 {{- define "maas.file.named" -}}
 RESOLVCONF=no
-OPTIONS="-u bind -4 -n {{ .Values.conf.bind.cpus }}"
+OPTIONS="-u bind -4 -n {{ include "maas.text" .Values.conf.bind.cpus }}"
 {{ end -}}
 
 {{- define "maas.file.named-options" -}}
@@ -133,6 +133,15 @@ drivers:
 {{- define "maas.curtin" -}}
 {{- $conf := .Values.conf -}}
 {{- if or $conf.curtin.override $conf.curtin.userdata $conf.curtin.late_commands $conf.drydock.bootaction_url $conf.maas.system_passwd -}}true{{- end -}}
+{{- end -}}
+
+{{/* Of what they are made of. Without the password: a digest of it could be guessed from. */}}
+{{- define "maas.preseeds.digest" -}}
+{{- $conf := .Values.conf -}}
+{{- $userdata := $conf.curtin.userdata | default "" -}}
+{{- $user := ternary $conf.maas.system_user "" (ne (toJson $conf.maas.system_passwd) "null") -}}
+{{- $curtin := ternary (list $userdata) (list $conf.curtin.late_commands $conf.drydock.bootaction_url $user) (ne $userdata "") -}}
+{{- list (ternary $curtin list (eq (include "maas.curtin" .) "true")) (ternary (list $conf.cloudconfig.sections) list $conf.cloudconfig.override) | toJson | sha256sum | trunc 16 -}}
 {{- end -}}
 
 {{- define "maas.preseed.curtin_userdata" -}}

@@ -17,8 +17,10 @@
 - --listen
 - {{ printf "%s:%d" $cache.listen (int $cache.port) | quote }}
 {{- if and $cache.upstream (not $cache.baked) }}
+{{- if not (include "maas.mirror.login" .) }}
 - --upstream
 - {{ $cache.upstream | quote }}
+{{- end }}
 {{- if eq $cache.every "never" }}
 - --once
 {{- else }}
@@ -53,4 +55,36 @@
 {{- range $cache.extra_args }}
 - {{ . | quote }}
 {{- end }}
+{{- end -}}
+
+{{/* Not empty where the upstream's URL has a login, which no argument may. */}}
+{{- define "maas.mirror.login" -}}
+{{- $cache := .Values.conf.cache -}}
+{{- if and $cache.upstream (not $cache.baked) -}}
+{{- if contains "@" $cache.upstream -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The mirror's environment, a line `"name": "base64"` each. It stands in a
+     Secret: a proxy's URL may have a login. */}}
+{{- define "maas.mirror.env" -}}
+{{- $env := .Values.conf.cache.env -}}
+{{- if include "maas.mirror.login" . -}}
+{{- $env = merge (dict "MAAS_MIRROR_UPSTREAM" .Values.conf.cache.upstream) $env -}}
+{{- end -}}
+{{- range $name, $value := $env -}}
+{{ toJson $name }}: {{ include "maas.text" $value | b64enc | quote }}
+{{ end -}}
+{{- end -}}
+
+{{/* That environment as the container names it. */}}
+{{- define "maas.mirror.env.refs" -}}
+{{- $fullname := include "maas.fullname" . -}}
+{{- $env := .Values.conf.cache.env -}}
+{{- if include "maas.mirror.login" . -}}
+{{- $env = merge (dict "MAAS_MIRROR_UPSTREAM" "") $env -}}
+{{- end -}}
+{{- range $name, $value := $env -}}
+- {name: {{ $name | quote }}, valueFrom: {secretKeyRef: {name: {{ $fullname }}-mirror-env, key: {{ $name | quote }}}}}
+{{ end -}}
 {{- end -}}

@@ -95,9 +95,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
 {{- end -}}
 
 {{/* The API inside the cluster. MAAS keeps plain HTTP on 5240 with TLS on too,
-     and redirects from there what it serves over TLS alone. */}}
+     and redirects from there what it serves over TLS alone. Where this release has
+     no region, it is where the region that is elsewhere says. */}}
 {{- define "maas.region.url" -}}
-{{- printf "http://%s-region.%s:5240%s" (include "maas.fullname" .) (include "maas.domain" .) .Values.endpoints.maas_region.path.default -}}
+{{- $elsewhere := and (not .Values.manifests.region_statefulset) .Values.conf.maas.url.maas_url -}}
+{{- $elsewhere | default (printf "http://%s-region.%s:5240%s" (include "maas.fullname" .) (include "maas.domain" .) .Values.endpoints.maas_region.path.default) -}}
 {{- end -}}
 
 {{/* The URL that racks and machines use. */}}

@@ -146,6 +146,12 @@ livenessProbe:
 {{- if eq (include "maas.secret.api-key.namespace" $root) $root.Release.Namespace -}}
 - {name: api-key, secret: {secretName: {{ include "maas.secret.api-key" $root | quote }}, defaultMode: 288, optional: true}}
 {{ end -}}
+{{- else if eq . "maas-settings" -}}
+- {name: maas-settings, secret: {secretName: {{ $fullname }}-settings, defaultMode: 288}}
+{{ else if eq . "own-settings" -}}
+{{- with $root.Values.secrets.maas_settings -}}
+- {name: own-settings, secret: {secretName: {{ . | quote }}, defaultMode: 288}}
+{{ end -}}
 {{- else if eq . "keyring" -}}
 {{- $keyring := $root.Values.conf.cache.keyring -}}
 {{- if $keyring.secret -}}
@@ -180,6 +186,10 @@ livenessProbe:
 {{ else if eq . "api-key" -}}
 {{- if eq (include "maas.secret.api-key.namespace" $root) $root.Release.Namespace -}}
 - {name: api-key, mountPath: /etc/maas-deployer/secrets/api-key, readOnly: true}
+{{ end -}}
+{{- else if eq . "own-settings" -}}
+{{- if $root.Values.secrets.maas_settings -}}
+- {name: own-settings, mountPath: /etc/maas-deployer/secrets/own-settings, readOnly: true}
 {{ end -}}
 {{- else if eq . "keyring" -}}
 {{- if include "maas.keyring" $root -}}

@@ -1,18 +1,23 @@
 {{/* Settings of the deployer, as JSON: only the sections that a pod needs, so
-     that a change elsewhere changes neither a pod nor a job's name. There is
-     never a secret in it. Takes root, sections. */}}
+     that a change elsewhere changes neither a pod nor a job's name. A section of
+     which only a part is needed has a name of its own for that, after a dot.
+     There is never a secret in it. Takes root, sections. */}}
 {{- define "maas.settings" -}}
 {{- $root := .root -}}
 {{- $text := "" -}}
 {{- range .sections -}}
-{{- $key := ternary "secrets" . (or (eq . "secrets.api_key") (eq . "secrets.region")) -}}
+{{- $key := "" -}}
+{{- range $at, $part := splitList "." . -}}
+{{- if eq $at 0 -}}{{- $key = $part -}}{{- end -}}
+{{- end -}}
 {{- $text = printf "%s%s%s:%s" $text (ternary "," "" (ne $text "")) (toJson $key) (include (printf "maas.settings.%s" .) $root) -}}
 {{- end -}}
 {{- printf "{%s}" $text -}}
 {{- end -}}
 
+{{/* Every pod has it: what a person is told to type has the release's names. */}}
 {{- define "maas.settings.release" -}}
-{{- dict "name" .Release.Name "namespace" .Release.Namespace "fullname" (include "maas.fullname" .) "chart_version" .Chart.Version | toJson -}}
+{{- dict "name" .Release.Name "namespace" .Release.Namespace "fullname" (include "maas.fullname" .) | toJson -}}
 {{- end -}}
 
 {{/* What `job secrets` makes, or, where `generate` is false, checks: the
@@ -54,6 +59,7 @@
   | toJson -}}
 {{- end -}}
 
+{{/* What the region's own configuration is made of. */}}
 {{- define "maas.settings.region" -}}
 {{- dict
   "url" (include "maas.region.url" .)
@@ -61,6 +67,11 @@
   "statefulset" (printf "%s-region" (include "maas.fullname" .))
   "workers" (int .Values.conf.maas.workers)
   | toJson -}}
+{{- end -}}
+
+{{/* Where to find the region. */}}
+{{- define "maas.settings.region.api" -}}
+{{- dict "url" (include "maas.region.url" .) "statefulset" (printf "%s-region" (include "maas.fullname" .)) | toJson -}}
 {{- end -}}
 
 {{/* What only the hook of an upgrade is told: no other job runs anew for it. */}}
@@ -82,53 +93,28 @@
 {{- dict
   "url" (default $default .Values.conf.maas.images.boot_source)
   "keyring" (eq (include "maas.keyring" .) "true")
-  "keyring_filename" .Values.conf.maas.images.keyring_filename
+  "keyring_filename" (ternary "" .Values.conf.maas.images.keyring_filename (eq (include "maas.keyring" .) "true"))
   | toJson -}}
 {{- end -}}
 
 {{- define "maas.settings.images" -}}
-{{- $images := .Values.conf.maas.images -}}
-{{- $given := dict
-  "os" $images.default_os
-  "release" $images.default_image
-  "kernel" $images.default_kernel
-  "commissioning_release" $images.commissioning_image
-  "arches" $images.arches
-  "timeout_s" (int .Values.jobs.import_boot_resources.timeout)
-  "stall_s" (int .Values.jobs.import_boot_resources.stall)
-  | toJson | trimSuffix "}" -}}
-{{- printf "%s,\"releases\":[\"%s\"]}" $given (include "maas.releases" (dict "root" . "separator" "\",\"")) -}}
+{{- $import := .Values.jobs.import_boot_resources -}}
+{{- include "maas.images" (dict "root" . "more" (dict "kernel" .Values.conf.maas.images.default_kernel "timeout_s" (int $import.timeout) "stall_s" (int $import.stall))) -}}
 {{- end -}}
 
-{{/* Settings of MAAS. What is left empty stays as it is in MAAS; extra_settings
-     win over the named ones. */}}
-{{- define "maas.settings.config" -}}
-{{- $maas := .Values.conf.maas -}}
-{{- $extra := $maas.extra_settings -}}
-{{- $dnssec := toJson $maas.dns.require_dnssec -}}
-{{- $named := list
-  (dict "name" "boot_images_no_proxy" "value" .Values.conf.cache.enabled "given" true)
-  (dict "name" "dnssec_validation" "value" (ternary "no" (ternary "yes" $maas.dns.require_dnssec (eq $dnssec "true")) (eq $dnssec "false")) "given" true)
-  (dict "name" "enable_http_proxy" "value" $maas.proxy.proxy_enabled "given" true)
-  (dict "name" "http_proxy" "value" (default "" $maas.proxy.proxy_server) "given" true)
-  (dict "name" "maas_proxy_port" "value" (int .Values.endpoints.maas_region.port.region_proxy.default) "given" true)
-  (dict "name" "ntp_external_only" "value" $maas.ntp.use_external_only "given" true)
-  (dict "name" "ntp_servers" "value" $maas.ntp.ntp_servers "given" $maas.ntp.ntp_servers)
-  (dict "name" "prometheus_enabled" "value" .Values.manifests.service_monitor "given" true)
-  (dict "name" "remote_syslog" "value" $maas.syslog.remote_syslog "given" $maas.syslog.remote_syslog)
-  (dict "name" "upstream_dns" "value" $maas.dns.dns_servers "given" $maas.dns.dns_servers)
-  (dict "name" "use_peer_proxy" "value" $maas.proxy.peer_proxy_enabled "given" true)
--}}
-{{- $text := "" -}}
-{{- range $named -}}
-{{- if and .given (not (hasKey $extra .name)) -}}
-{{- $text = printf "%s%s%s:%s" $text (ternary "," "" (ne $text "")) (toJson .name) (toJson .value) -}}
+{{/* What is selected, and how long the mirror may take to have it. */}}
+{{- define "maas.settings.images.selected" -}}
+{{- include "maas.images" (dict "root" . "more" (dict "timeout_s" (int .Values.jobs.import_boot_resources.timeout))) -}}
 {{- end -}}
+
+{{/* What has to be there. */}}
+{{- define "maas.settings.images.wanted" -}}
+{{- include "maas.images" (dict "root" . "more" dict) -}}
 {{- end -}}
-{{- range $name, $value := $extra -}}
-{{- if ne (toJson $value) "null" -}}
-{{- $text = printf "%s%s%s:%s" $text (ternary "," "" (ne $text "")) (toJson $name) (toJson $value) -}}
-{{- end -}}
-{{- end -}}
-{{- printf "{%s}" $text -}}
+
+{{/* Takes root, more. */}}
+{{- define "maas.images" -}}
+{{- $images := .root.Values.conf.maas.images -}}
+{{- $given := merge (dict "os" $images.default_os "release" $images.default_image "commissioning_release" $images.commissioning_image "arches" $images.arches) .more | toJson | trimSuffix "}" -}}
+{{- printf "%s,\"releases\":[\"%s\"]}" $given (include "maas.releases" (dict "root" .root "separator" "\",\"")) -}}
 {{- end -}}

@@ -36,10 +36,18 @@ fn collect(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// The option that names a registry for all images.
+const OPTION: &str = "--registry";
+
+/// Whether a value was set by that option.
+pub(crate) fn is_of_option(node: &Node) -> bool {
+    matches!(&*node.origin.source, Source::Flag(option) if option == OPTION)
+}
+
 /// Sets `images.registry`, and takes other registries off the names of
 /// `images.tags`.
 pub(crate) fn put_registry(given: &mut Node, defaults: &Node, registry: &str) {
-    let origin = Origin::whole(Source::Flag("--registry".to_owned()));
+    let origin = Origin::whole(Source::Flag(OPTION.to_owned()));
     let tags = |node: &Node| -> Vec<(String, Node)> {
         let tags = node.map().and_then(|map| map.get("images")?.map()?.get("tags")?.map());
         tags.into_iter().flatten().map(|(key, tag)| (key.clone(), tag.clone())).collect()
@@ -71,7 +79,7 @@ fn entry<'a>(node: &'a mut Node, key: &str, origin: &Origin) -> Option<&'a mut N
 }
 
 /// An image's registry, where its name begins with one, and the rest.
-fn split(image: &str) -> (Option<&str>, &str) {
+pub(crate) fn split(image: &str) -> (Option<&str>, &str) {
     match image.split_once('/') {
         Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => {
             (Some(host), rest)

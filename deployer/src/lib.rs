@@ -19,6 +19,7 @@
 //! | [`images`] | the images of a release, and lists of them |
 //! | [`values`] | files and options over the chart's own values, checked |
 //! | [`render`] | the chart rendered, as Helm renders it |
+//! | [`bundle`] | what an installation needs in one file: made, read, loaded |
 //! | [`cluster`] | Kubernetes: Secrets, StatefulSets, Jobs, pods; objects of any kind |
 //! | [`release`] | releases as Helm records them |
 //! | [`apply`] | has a cluster hold what was rendered, and waits for it |
@@ -26,6 +27,7 @@
 //! | [`cli`] | verbs, output, exit codes |
 
 pub mod apply;
+pub mod bundle;
 pub mod chart;
 pub mod cli;
 pub mod cluster;

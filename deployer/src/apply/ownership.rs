@@ -1,7 +1,7 @@
 //! Whose a field is, and how Helm's become ours.
 //!
-//! Helm writes as `helm` with plain updates, and what a plain update set stays
-//! when it is applied no more. So its entries in `managedFields` become ours,
+//! Helm writes as `helm`: Helm 3 with plain updates, Helm 4 by applying. What either set
+//! stays when we apply it no more. So its entries in `managedFields` become ours,
 //! before the first apply: then what left the manifest goes, as it would have
 //! with Helm. The entries of others are not touched.
 
@@ -12,9 +12,10 @@ use crate::cluster::{ClusterError, FIELD_MANAGER, JOBS};
 
 /// Helm's name as a field manager.
 const HELM: &str = "helm";
-/// Whether plain updates of Helm own fields of an object.
+
+/// Whether Helm owns fields of an object.
 pub(crate) fn is_helms(object: &Value) -> bool {
-    entries(object).iter().any(|entry| is_plain(entry, HELM))
+    entries(object).iter().any(is_of_helm)
 }
 
 /// The patch that makes Helm's fields ours; none where Helm has none. It holds
@@ -24,7 +25,7 @@ pub(crate) fn takeover(object: &Value) -> Option<Value> {
     let ours = match entries.iter().position(is_our_apply) {
         Some(at) => at,
         None => {
-            let at = entries.iter().position(|entry| is_plain(entry, HELM))?;
+            let at = entries.iter().position(is_of_helm)?;
             if let Some(entry) = entries.get_mut(at).and_then(Value::as_object_mut) {
                 entry.insert("operation".to_owned(), json!("Apply"));
                 entry.insert("manager".to_owned(), json!(FIELD_MANAGER));
@@ -33,7 +34,7 @@ pub(crate) fn takeover(object: &Value) -> Option<Value> {
         }
     };
     let version = entries.get(ours)?.get("apiVersion").cloned();
-    let helms: Vec<Value> = entries.iter().filter(|entry| is_plain(entry, HELM)).cloned().collect();
+    let helms: Vec<Value> = entries.iter().filter(|entry| is_of_helm(entry)).cloned().collect();
     if helms.is_empty() && entries.as_slice() == self::entries(object) {
         return None;
     }
@@ -45,7 +46,7 @@ pub(crate) fn takeover(object: &Value) -> Option<Value> {
             }
         }
     }
-    entries.retain(|entry| !is_plain(entry, HELM));
+    entries.retain(|entry| !is_of_helm(entry));
     let resource_version = object.pointer("/metadata/resourceVersion").cloned();
     Some(json!({"metadata": {"managedFields": entries, "resourceVersion": resource_version}}))
 }
@@ -55,8 +56,8 @@ fn entries(object: &Value) -> &[Value] {
     held.map(Vec::as_slice).unwrap_or_default()
 }
 
-fn is_plain(entry: &Value, manager: &str) -> bool {
-    is(entry, "manager", manager) && is(entry, "operation", "Update") && is_whole(entry)
+fn is_of_helm(entry: &Value) -> bool {
+    is(entry, "manager", HELM) && is_whole(entry)
 }
 
 fn is_our_apply(entry: &Value) -> bool {
@@ -146,16 +147,28 @@ mod tests {
             entry("maas-deployer", "Apply", &json!({"f:spec": {"f:a": {".": {}, "f:x": {}}}})),
             entry("helm", "Update", &json!({"f:spec": {"f:a": {"f:y": {}}, "f:b": {}}})),
             entry("helm", "Apply", &json!({"f:spec": {"f:z": {}}})),
+            entry("kubectl", "Apply", &json!({"f:spec": {"f:k": {}}})),
         ]);
         let patch = takeover(&held).unwrap();
         let fields = patch["metadata"]["managedFields"].as_array().unwrap();
         assert_eq!(fields.len(), 2);
-        let ours = json!({"f:spec": {"f:a": {".": {}, "f:x": {}, "f:y": {}}, "f:b": {}}});
+        let ours =
+            json!({"f:spec": {"f:a": {".": {}, "f:x": {}, "f:y": {}}, "f:b": {}, "f:z": {}}});
         assert_eq!(fields[0]["fieldsV1"], ours);
         assert_eq!(
             (&fields[1]["manager"], &fields[1]["operation"]),
-            (&json!("helm"), &json!("Apply"))
+            (&json!("kubectl"), &json!("Apply"))
         );
+    }
+
+    #[test]
+    fn fields_that_helm_4_applied_become_ours() {
+        let held = object(&[entry("helm", "Apply", &json!({"f:data": {"f:a": {}}}))]);
+        assert!(is_helms(&held));
+        let fields = takeover(&held).unwrap()["metadata"]["managedFields"].clone();
+        assert_eq!(fields[0]["manager"], "maas-deployer");
+        assert_eq!(fields[0]["fieldsV1"], json!({"f:data": {"f:a": {}}}));
+        assert_eq!(fields.as_array().unwrap().len(), 1);
     }
 
     #[test]

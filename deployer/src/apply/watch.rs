@@ -207,8 +207,7 @@ impl Watch<'_> {
     }
 
     async fn look_for_trouble(&mut self) -> Result<(), ApplyError> {
-        let failed = self.workloads.iter().find(|one| matches!(one.state, Readiness::Failed(_)));
-        if let Some(failed) = failed {
+        if let Some(failed) = first_failed(&self.workloads) {
             return Err(ApplyError::Trouble(Box::new(self.failed(failed).await)));
         }
         let now = Instant::now();
@@ -341,6 +340,12 @@ impl Watch<'_> {
     }
 }
 
+/// The one that failed and has the cause: Jobs wait for those of the phases before.
+fn first_failed(workloads: &[Workload]) -> Option<&Workload> {
+    let failed = workloads.iter().filter(|one| matches!(one.state, Readiness::Failed(_)));
+    failed.min_by_key(|one| one.phase)
+}
+
 fn describe(workload: &Workload) -> String {
     let (space, kind) = (&workload.namespace, workload.kind.to_lowercase());
     format!("kubectl -n {space} describe {kind} {}", workload.name)
@@ -356,4 +361,28 @@ fn is_old(pod: &Pod, workload: &Workload) -> bool {
 
 fn pod_place(namespace: &str, name: &str) -> Result<Place, ClusterError> {
     Place::named("/api/v1", Some(namespace), "pods", "Pod", name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_jobs_that_failed_the_first_phases_is_told() {
+        let job = |name: &str, phase, state| Workload {
+            kind: "Job".to_owned(),
+            name: name.to_owned(),
+            namespace: "ns".to_owned(),
+            phase,
+            state,
+            revision: None,
+        };
+        let failed = || Readiness::Failed("BackoffLimitExceeded".to_owned());
+        let all = [
+            job("configure", Phase::Settings, failed()),
+            job("db-sync", Phase::Schema, failed()),
+            job("db-init", Phase::DbInit, Readiness::Ready),
+        ];
+        assert_eq!(first_failed(&all).map(|one| one.name.as_str()), Some("db-sync"));
+    }
 }

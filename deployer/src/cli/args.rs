@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::bundle::BundleArgs;
 use super::release::{HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs};
 use super::release_args::{ReleaseArgs, ValuesArgs};
 pub(super) use crate::duration::parse as duration;
@@ -16,7 +17,7 @@ use crate::jobs::wait_for::Target;
     name = "maas-deployer",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 error, 5 refused before starting, 6 locked, 64 usage, 130 and 143 \
+    after_help = "Exit codes: 0 done, 1 error, 3 some images failed, 4 a digest does not hold, 5 refused before starting, 6 locked, 64 usage, 130 and 143 \
         interrupted."
 )]
 pub(super) struct Cli {
@@ -84,6 +85,8 @@ pub(super) enum Verb {
     Values(ShowValuesArgs),
     /// List the container images of an installation
     Images(ImagesArgs),
+    /// Put all that an installation needs into one file, for a site without internet
+    Bundle(BundleArgs),
     /// Run a job of the chart, in the cluster
     Job(JobArgs),
 }

@@ -10,7 +10,7 @@ use super::release;
 use crate::apply::ApplyError;
 use crate::jobs::JobError;
 use crate::render::RenderError;
-use crate::settings::LoadError;
+use crate::settings::{LoadError, Names};
 use crate::values::ValuesError;
 
 /// Exit codes; the same in all verbs, and as `maas-mirror`'s.
@@ -18,6 +18,8 @@ use crate::values::ValuesError;
 pub(super) enum Exit {
     Done = 0,
     Error = 1,
+    Partial = 3,
+    Unverified = 4,
     Refused = 5,
     Locked = 6,
     Usage = 64,
@@ -88,17 +90,34 @@ impl Failure {
         Self { exit: Exit::Usage, ..Self::message(doing, reason) }
     }
 
+    pub(super) fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// Lines that say more.
+    pub(super) fn with_details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
+    }
+
     /// What to do next.
     pub(super) fn with_hint(mut self, hint: &str) -> Self {
         self.hint = Some(hint.to_owned());
         self
     }
 
-    /// A job failed. `settings_from` says where its settings came from.
-    pub(super) fn job(doing: impl Into<String>, error: &JobError, settings_from: &str) -> Self {
+    /// A job failed. `settings_from` says where its settings came from; `names` are those of its
+    /// release.
+    pub(super) fn job(
+        doing: impl Into<String>,
+        error: &JobError,
+        settings_from: &str,
+        names: &Names,
+    ) -> Self {
         let mut failure = Self::new(doing, error);
         failure.exit = exit_of(error);
-        failure.hint = hints::job(error, settings_from);
+        failure.hint = hints::job(error, settings_from, names);
         if let JobError::Several { details, .. } | JobError::Preflight { details, .. } = error {
             failure.details.clone_from(details);
         }

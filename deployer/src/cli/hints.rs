@@ -7,7 +7,7 @@ use crate::keyring::KeyringError;
 use crate::maas::{MaasError, Problem, Unauthorised};
 use crate::region_command::CommandError;
 use crate::render::RenderError;
-use crate::settings::LoadError;
+use crate::settings::{LoadError, Names};
 use crate::values::ValuesError;
 
 pub(super) fn load(error: &LoadError) -> &'static str {
@@ -19,17 +19,20 @@ pub(super) fn load(error: &LoadError) -> &'static str {
     }
 }
 
-/// `settings_from` says where the job's settings came from.
-pub(super) fn job(error: &JobError, settings_from: &str) -> Option<String> {
+/// `settings_from` says where the job's settings came from; `names` are the release's.
+pub(super) fn job(error: &JobError, settings_from: &str, names: &Names) -> Option<String> {
     let hint = match error {
         JobError::Section(_) => return Some(format!("the settings came from {settings_from}")),
         JobError::Settings(_) => "correct the chart's values and upgrade",
-        JobError::Secret(_) => "check the Secret that is mounted there: kubectl describe pod",
+        JobError::Secret(_) => {
+            let pods = names.kubectl("describe", "pods", None);
+            return Some(format!("check the Secret that is mounted there; its name is in: {pods}"));
+        }
         JobError::Database(error) => database(error),
-        JobError::Maas(error) => maas(error),
+        JobError::Maas(error) => return Some(maas(error, names)),
         JobError::MaasConfig(_) => "check conf.maas.url and conf.maas.tls in the chart's values",
         JobError::Key(_) => "delete the Secret of the API key and run the job export-api-key again",
-        JobError::Cluster(error) => cluster(error),
+        JobError::Cluster(error) => return Some(cluster(error, names)),
         JobError::Command(error) => command(error),
         JobError::Wait(error) => {
             let command = error.next.as_ref()?;
@@ -88,17 +91,24 @@ fn database(error: &DatabaseError) -> &'static str {
     }
 }
 
-fn maas(error: &MaasError) -> &'static str {
-    match &error.problem {
+fn maas(error: &MaasError, names: &Names) -> String {
+    let hint = match &error.problem {
         Problem::Connect(_) | Problem::Transport(_) => {
-            "check that the region runs: kubectl get pods; its log says why not"
+            return format!(
+                "check that the region runs: {}; its log says why not: {}",
+                names.kubectl("get", "pods", Some("region")),
+                names.region_logs()
+            );
         }
         Problem::Unauthorised(Unauthorised::Clock { .. }) => {
             "set the nodes' clocks by NTP, then run it again"
         }
         Problem::Unauthorised(Unauthorised::Nonce) => "run it again",
         Problem::Unauthorised(_) => {
-            "the job export-api-key writes a new key: delete the Job and upgrade the release"
+            return format!(
+                "the job export-api-key writes a new key: {}; then upgrade the release",
+                names.kubectl("delete", "jobs", Some("export-api-key"))
+            );
         }
         Problem::Forbidden => "the API key must be an administrator's",
         Problem::Invalid(_) => "correct what MAAS names in the chart's values",
@@ -107,17 +117,20 @@ fn maas(error: &MaasError) -> &'static str {
         Problem::Redirect(_) => {
             "MAAS may serve TLS: set conf.maas.tls.enabled, or name the address it redirects to"
         }
-        Problem::WebPage { status, .. } if status.is_server_error() => {
-            "look at the region's log: kubectl logs"
+        Problem::WebPage { status, .. } if !status.is_server_error() => {
+            "check the URL: something other than MAAS's API answers there"
         }
-        Problem::WebPage { .. } => "check the URL: something other than MAAS's API answers there",
-        Problem::Server { .. } | Problem::Status { .. } | Problem::Nonsense(_) => {
-            "look at the region's log: kubectl logs"
+        Problem::WebPage { .. }
+        | Problem::Server { .. }
+        | Problem::Status { .. }
+        | Problem::Nonsense(_) => {
+            return format!("look at the region's log: {}", names.region_logs());
         }
-    }
+    };
+    hint.to_owned()
 }
 
-fn cluster(error: &ClusterError) -> &'static str {
+fn cluster(error: &ClusterError, names: &Names) -> String {
     match error {
         ClusterError::Name { .. } => "correct the name in the settings",
         ClusterError::Config(_) => "run it in a pod with a service account, or set KUBECONFIG",
@@ -125,9 +138,12 @@ fn cluster(error: &ClusterError) -> &'static str {
             "the pod's service account lacks the right: check its Role and RoleBinding"
         }
         ClusterError::Api { code: 404, .. } => "check that the namespace exists",
-        ClusterError::Api { .. } => "look at the object that it names: kubectl describe",
+        ClusterError::Api { .. } => {
+            return format!("look at the object that it names, and at: {}", names.events());
+        }
         ClusterError::Transport { .. } => "check the cluster's API server, then run it again",
     }
+    .to_owned()
 }
 
 fn command(error: &CommandError) -> &'static str {

@@ -12,10 +12,11 @@ use crate::secret::Mounts;
 use crate::settings::{Settings, Source, load};
 
 pub(super) fn run(args: &JobArgs, output: &Output) -> Result<Exit, Failure> {
-    // A probe needs none, and settings that are wrong must not fail it.
-    let (settings, source) = match args.job {
-        Job::Probe { .. } => (Settings::default(), Source::None),
-        _ => load(args.settings.as_deref()).map_err(|error| Failure::settings(&error))?,
+    let (settings, source) = match (load(args.settings.as_deref()), &args.job) {
+        (Ok(loaded), _) => loaded,
+        // A probe needs none but for names in its hints: those that are wrong must not fail it.
+        (Err(_), Job::Probe { .. }) => (Settings::default(), Source::None),
+        (Err(error), _) => return Err(Failure::settings(&error)),
     };
     let context = Context {
         settings,
@@ -42,7 +43,8 @@ pub(super) fn run(args: &JobArgs, output: &Output) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Ok(Err(error)) => {
-            Err(Failure::job(format!("the job {name} failed"), &error, &source.to_string()))
+            let (doing, names) = (format!("the job {name} failed"), context.settings.names());
+            Err(Failure::job(doing, &error, &source.to_string(), &names))
         }
         Err(exit) => {
             output.error(&format!("interrupted: run the job {name} again to go on"));
@@ -86,7 +88,7 @@ async fn work(job: &Job, context: &Context) -> Result<Report, JobError> {
                 Some(ProbeSubject::Rack) => probe::Subject::Rack,
                 None => probe::Subject::Any,
             };
-            probe::run(subject, *live, url.as_deref()).await
+            probe::run(subject, *live, url.as_deref(), &context.settings.names()).await
         }
         Job::Test => jobs::test::run(context).await,
     }

@@ -5,6 +5,7 @@
 //! more. Errors are printed in one place, [`failure`].
 
 mod args;
+mod bundle;
 mod failure;
 mod hints;
 mod images;
@@ -48,6 +49,7 @@ pub fn run(args: Vec<OsString>) -> u8 {
         Verb::Template(args) => template::run(args, &output),
         Verb::Values(args) => values::run(args, &output),
         Verb::Images(args) => images::run(args, &output),
+        Verb::Bundle(args) => bundle::run(args, &output),
         Verb::Job(args) => job::run(args, &output),
     };
     match ended {

@@ -47,6 +47,11 @@ impl Output {
         }
     }
 
+    /// A line of data, of which others wrote a part; nothing with `-o json`.
+    pub(super) fn data_line(&self, text: &str) {
+        self.data(&format!("{}\n", printable(text)));
+    }
+
     /// The data, for programs; nothing without `-o json`.
     pub(super) fn json<T: Serialize>(&self, value: &T) {
         if self.is_json()

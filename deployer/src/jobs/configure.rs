@@ -1,14 +1,11 @@
 //! `configure`: MAAS's settings, its boot source and selections.
 
-use std::collections::BTreeMap;
-
 use super::boot_source::Plan;
 use super::context::Context;
 use super::error::JobError;
 use super::report::Report;
-use super::wait_for;
+use super::{maas_config, wait_for};
 use crate::maas::{Client, Complaints};
-use crate::settings::ConfigValue;
 
 /// Settings that MAAS takes only when the images are there: import-images sets
 /// them.
@@ -27,13 +24,14 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     let mut report = Report::default();
     let settings = &context.settings;
     // Refused before anything is sent.
+    let config = maas_config::read(context, &mut report)?;
     let plan = match settings.boot_source() {
         Ok(_) => Some(Plan::new(context)?),
-        Err(missing) if settings.config().is_err() => return Err(missing.into()),
+        Err(missing) if config.is_none() => return Err(missing.into()),
         Err(_) => None,
     };
     let maas = context.maas_with_key().await?;
-    if let Ok(config) = settings.config() {
+    if let Some(config) = &config {
         set_all(&maas, config, &mut report).await?;
     }
     if let Some(plan) = plan {
@@ -49,7 +47,7 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
 /// misread, are found before the first is set.
 async fn set_all(
     maas: &Client,
-    config: &BTreeMap<String, ConfigValue>,
+    config: &maas_config::Config,
     report: &mut Report,
 ) -> Result<(), JobError> {
     let mut changes = Vec::new();
@@ -119,7 +117,7 @@ fn similar(name: &str, said: &str) -> Option<String> {
 async fn verify(
     maas: &Client,
     name: &str,
-    config: &BTreeMap<String, ConfigValue>,
+    config: &maas_config::Config,
     wanted: &str,
     report: &mut Report,
 ) -> Result<(), JobError> {

@@ -56,10 +56,7 @@ impl Context {
 
     /// The command that shows the region's log.
     pub(super) fn region_logs(&self) -> String {
-        let (namespace, _) = self.release().unwrap_or(("NAMESPACE", ""));
-        let named = self.settings.region().ok().filter(|region| !region.statefulset.is_empty());
-        let name = named.map_or("maas-region", |region| &region.statefulset);
-        format!("kubectl logs -n {namespace} statefulset/{name} -c region --tail=50")
+        self.settings.names().region_logs()
     }
 
     /// How clients of MAAS are made.
@@ -119,7 +116,7 @@ impl Context {
         for url in urls {
             let client = Client::new(url, &options)?;
             let once = client.clone().with_retries(Retries::NONE);
-            let Err(error) = once.version().await else { return Ok(Look::Ready(client)) };
+            let Err(error) = once.version().await else { return Ok(Look::Ready(Box::new(client))) };
             if let (false, Some(to)) = (wants_tls, error.redirected_to_tls()) {
                 return Ok(Look::StillTls(to.to_owned()));
             }
@@ -149,10 +146,7 @@ impl Context {
 
     /// The command that shows the log of the newest Job of a kind.
     pub(super) fn job_logs(&self, job: &str) -> String {
-        let (namespace, release) = self.release().unwrap_or(("NAMESPACE", "RELEASE"));
-        format!(
-            "kubectl logs -n {namespace} -l app.kubernetes.io/instance={release},app.kubernetes.io/component={job} --tail=50"
-        )
+        self.settings.names().job_logs(job)
     }
 
     /// A client of MAAS with an administrator's key, once its API answers: the
@@ -161,7 +155,7 @@ impl Context {
     pub(super) async fn maas_with_key(&self) -> Result<Client, JobError> {
         let has_login = self.mounts.path("secrets/admin/PASSWORD").exists();
         let wait = Wait::new("the API key's Secret", self.limit(Duration::from_secs(300)))
-            .next("kubectl get jobs; the job export-api-key writes it");
+            .next(self.job_logs("export-api-key"));
         // The kubelet brings a Secret into a running pod within two minutes.
         let key = wait
             .until(async || match self.mounts.api_key()? {
@@ -205,7 +199,7 @@ impl Context {
 
 /// What one look at MAAS's API found.
 enum Look {
-    Ready(Client),
+    Ready(Box<Client>),
     /// It redirects to there, which nobody wants.
     StillTls(String),
     NotYet(String),
@@ -214,7 +208,7 @@ enum Look {
 impl Look {
     fn state(self) -> State<Client> {
         match self {
-            Self::Ready(client) => State::Ready(client),
+            Self::Ready(client) => State::Ready(*client),
             Self::StillTls(to) => State::Waiting(format!(
                 "MAAS still serves TLS, and redirects to {to}: waiting for the job disable-tls"
             )),

@@ -161,7 +161,7 @@ fn text(path: &Path) -> Result<String, JobError> {
     let missing = || {
         JobError::refused(
             format!("{} is not there", path.display()),
-            "check the Secret that conf.maas.tls names: kubectl describe pod",
+            "check the Secret with MAAS's certificate (secrets.maas_cert): it needs tls.crt and tls.key",
         )
     };
     let bytes = files::read(path)?.ok_or_else(missing)?;

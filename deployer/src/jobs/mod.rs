@@ -26,6 +26,7 @@ mod boot_source;
 mod context;
 mod error;
 mod files;
+mod maas_config;
 mod old_jobs;
 mod progress;
 mod region_image;

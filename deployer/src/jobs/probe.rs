@@ -8,6 +8,7 @@ use super::register_rack::{Places, is_registered};
 use super::report::Report;
 use crate::maas::{Client, MaasError, Options, Problem, Retries};
 use crate::region_command::Run;
+use crate::settings::Names;
 
 /// How long one part of it may take.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -31,19 +32,24 @@ pub enum Subject {
 ///
 /// # Errors
 /// [`JobError`] where it is not.
-pub async fn run(subject: Subject, live: bool, region: Option<&str>) -> Result<Report, JobError> {
+pub async fn run(
+    subject: Subject,
+    live: bool,
+    region: Option<&str>,
+    names: &Names,
+) -> Result<Report, JobError> {
     let mut report = Report::default();
     match (subject, live) {
-        (Subject::Region, true) => region_lives(region.unwrap_or(REGION)).await?,
-        (Subject::Region, false) => region_is_ready(region.unwrap_or(REGION)).await?,
-        (Subject::Rack, false) => rack_is_ready().await?,
+        (Subject::Region, true) => region_lives(region.unwrap_or(REGION), names).await?,
+        (Subject::Region, false) => region_is_ready(region.unwrap_or(REGION), names).await?,
+        (Subject::Rack, false) => rack_is_ready(names).await?,
         (Subject::Rack | Subject::Any, _) => systemd_lives().await?,
     }
     report.noted("well");
     Ok(report)
 }
 
-async fn version(url: &str) -> Result<Result<(), MaasError>, JobError> {
+async fn version(url: &str, names: &Names) -> Result<Result<(), MaasError>, JobError> {
     // Itself: whose certificate it is does not matter.
     let options = Options { insecure: true, retries: Retries::NONE, ..Options::default() };
     let client = Client::new(url, &options)?;
@@ -51,13 +57,13 @@ async fn version(url: &str) -> Result<Result<(), MaasError>, JobError> {
         Ok(answer) => Ok(answer.map(drop)),
         Err(_) => Err(JobError::failed(
             format!("{url} does not answer within {} s", LIMIT.as_secs()),
-            "look at the region's log: journalctl -u maas-regiond",
+            format!("look at the region's log: {}", names.region_logs()),
         )),
     }
 }
 
-async fn region_is_ready(url: &str) -> Result<(), JobError> {
-    let error = match version(url).await? {
+async fn region_is_ready(url: &str, names: &Names) -> Result<(), JobError> {
+    let error = match version(url, names).await? {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
@@ -65,7 +71,7 @@ async fn region_is_ready(url: &str) -> Result<(), JobError> {
     if let Problem::Redirect(to) = &error.problem
         && let Some(secure) = local(to)
     {
-        return Ok(version(&secure).await??);
+        return Ok(version(&secure, names).await??);
     }
     Err(error.into())
 }
@@ -79,7 +85,7 @@ fn local(to: &str) -> Option<String> {
 
 /// Fails only where nothing listens: a region that does not answer, or not in
 /// time, may wait for its database, and a new one would wait for it as well.
-async fn region_lives(url: &str) -> Result<(), JobError> {
+async fn region_lives(url: &str, names: &Names) -> Result<(), JobError> {
     let address = url::Url::parse(url).ok().and_then(|url| {
         let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
         Some((host, url.port_or_known_default()?))
@@ -92,18 +98,21 @@ async fn region_lives(url: &str) -> Result<(), JobError> {
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             Err(JobError::failed(
                 format!("nothing listens on {host}, port {port}"),
-                "look at the region's log: journalctl -u maas-regiond; the pod is started anew",
+                format!(
+                    "look at the region's log: {}; the pod is started anew",
+                    names.region_logs()
+                ),
             ))
         }
         _ => Ok(()),
     }
 }
 
-async fn rack_is_ready() -> Result<(), JobError> {
+async fn rack_is_ready(names: &Names) -> Result<(), JobError> {
     if !is_registered(&Places::default())? {
         return Err(JobError::failed(
             "the rack is not registered yet",
-            "look at: journalctl -u maas-deployer-register",
+            format!("look at: {}", names.job_logs("rack")),
         ));
     }
     Run::new("systemctl", LIMIT).args(["is-active", "maas-rackd.service"]).run().await?;

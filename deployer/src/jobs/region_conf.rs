@@ -21,6 +21,7 @@ pub fn default_path(context: &Context) -> PathBuf {
 /// [`JobError`].
 pub fn run(context: &Context, path: &Path) -> Result<Report, JobError> {
     let mut report = Report::default();
+    context.settings.region()?;
     let content = content(context)?;
     if files::read(path)?.as_deref() == Some(content.expose().as_bytes()) {
         report.noted(format!("{} is as it should be", path.display()));
@@ -34,7 +35,6 @@ pub fn run(context: &Context, path: &Path) -> Result<Report, JobError> {
 /// The file's content.
 pub(super) fn content(context: &Context) -> Result<Secret, JobError> {
     let database = context.settings.database()?;
-    let region = context.settings.region()?;
     let user = context.mounts.database_user()?;
     let mut lines = vec![
         format!("database_host: {}", yaml(&database.host)),
@@ -42,10 +42,11 @@ pub(super) fn content(context: &Context) -> Result<Secret, JobError> {
         format!("database_pass: {}", yaml(user.password.expose())),
         format!("database_port: {}", database.port),
         format!("database_user: {}", yaml(&user.username)),
-        format!("maas_url: {}", yaml(region.maas_url())),
     ];
-    if let Some(workers) = region.workers {
-        lines.push(format!("num_workers: {workers}"));
+    // Jobs that work on the database alone are told of no region.
+    if let Ok(region) = context.settings.region() {
+        lines.push(format!("maas_url: {}", yaml(region.maas_url())));
+        lines.extend(region.workers.map(|workers| format!("num_workers: {workers}")));
     }
     Ok(Secret::new(format!("{}\n", lines.join("\n"))))
 }

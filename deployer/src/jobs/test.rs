@@ -48,7 +48,10 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
     Err(JobError::Several {
         reason: "the installation is not whole".to_owned(),
         details: wrong,
-        hint: "look at: kubectl get pods,jobs; and at the logs of what is not ready".to_owned(),
+        hint: format!(
+            "look at: {}; and at the logs of what is not ready",
+            context.settings.names().kubectl("get", "pods,jobs", None)
+        ),
     })
 }
 

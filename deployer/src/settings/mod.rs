@@ -5,6 +5,7 @@
 //! are errors; a job that lacks a section says which.
 
 mod load;
+mod names;
 mod tls;
 mod value;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 pub use load::{LoadError, Source, load};
+pub use names::Names;
 pub use tls::Tls;
 pub use value::ConfigValue;
 

@@ -144,7 +144,7 @@ fn a_keyring_file_that_the_region_lacks_is_told_and_leaves_what_worked() {
     let mut site = site("drift_no_file");
     site.world.settings["boot_source"] =
         json!({"url": site.upstream.url(), "keyring_filename": "/nonexistent/keyring.gpg"});
-    let run = site.world.job(&["configure", "--timeout", "3s"]).run();
+    let run = site.world.job(&["configure", "--timeout", "10s"]).run();
     run.failed(1, "configure-no-keyring-file");
     // MAAS can read the source that it had before.
     assert_eq!(site.source()["id"], 1);

@@ -8,16 +8,21 @@
     reason = "a helper that cannot do its work fails the test that asked for it"
 )]
 
+mod bundle;
 mod calls;
 mod database;
 mod drift;
+mod guide;
 mod images;
 mod kubernetes;
 mod life;
+mod maas_settings;
 mod messages;
 mod migrations;
 mod quiesce;
+mod real_bundle;
 mod real_cluster;
+mod real_guide;
 mod real_release;
 mod region;
 mod release_faults;

@@ -45,6 +45,21 @@ impl Namespace {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// What a person would look at after a failure.
+    fn evidence(&self) -> String {
+        let mut all = String::new();
+        for args in [
+            &["get", "pods,jobs,statefulsets,pvc", "--output", "wide"][..],
+            &["get", "events", "--sort-by", "lastTimestamp"],
+        ] {
+            let output =
+                Command::new(&self.kubectl).args(["--namespace", &self.name]).args(args).output();
+            let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+            all += &format!("\n$ kubectl {}\n{}", args.join(" "), said.unwrap_or_default());
+        }
+        all
+    }
+
     pub(crate) fn apply(&self, object: &Value) {
         self.kubectl(&["apply", "--filename", "-"], &object.to_string());
     }
@@ -64,6 +79,9 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "{}", self.evidence());
+        }
         let _ = Command::new(&self.kubectl)
             .args(["delete", "namespace", &self.name, "--wait=false"])
             .output();
@@ -137,4 +155,41 @@ fn regions_are_stopped_and_failed_jobs_removed() {
     assert!(namespace.get("pod/maas-region-0").is_null());
     eventually("the Job to be gone", || namespace.get("job/maas-failed").is_null());
     world.job(&["quiesce", "--coming", "maas-coming"]).run().expect(0).unchanged();
+}
+
+/// Helm 3 patches, Helm 4 and maas-deployer apply on the server's side, as `helm` and as themselves:
+/// whoever brought the StatefulSet brings its pods back. That quiesce scaled it makes no conflict,
+/// as the API server notes no owner of a scale of 0, which its form leaves out.
+#[test]
+fn an_upgrade_brings_the_regions_back_however_it_applies() {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!("real_scale");
+    world.public("secrets/db-user/DATABASE_USERNAME", "real_scale");
+    world.stand_in();
+    world.made_database();
+    world.image_version("1:3.7.3-1");
+    let Some(namespace) = Namespace::new(&mut world, "chart-scale") else { return };
+    let labels = crate::kubernetes::labels();
+    let pod = json!({"containers": [{"name": "x", "image": "none.invalid/none:0"}],
+        "terminationGracePeriodSeconds": 1});
+    let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "maas-region"},
+        "spec": {"replicas": 1, "serviceName": "x", "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod}}})
+    .to_string();
+    let replicas = || namespace.get("statefulset/maas-region")["spec"]["replicas"].clone();
+    let ways: [&[&str]; 3] = [
+        &["apply", "--filename", "-"],
+        &["apply", "--server-side", "--field-manager=helm", "--filename", "-"],
+        &["apply", "--server-side", "--field-manager=maas-deployer", "--filename", "-"],
+    ];
+    for way in ways {
+        namespace.kubectl(way, &set);
+        world.job(&["quiesce"]).run().expect(0).changed("scaled maas-region from 1 to 0");
+        assert_eq!(replicas(), 0, "{way:?}");
+        // Refused where somebody else owns the number.
+        namespace.kubectl(way, &set);
+        assert_eq!(replicas(), 1, "{way:?}");
+        namespace.kubectl(&["delete", "statefulset", "maas-region", "--wait"], "");
+    }
 }

@@ -15,14 +15,15 @@ fn variable(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set; scripts/cluster-tests sets it"))
 }
 
-struct Site {
-    world: World,
-    namespace: Namespace,
+/// One release on the cluster.
+pub(crate) struct Site {
+    pub(crate) world: World,
+    pub(crate) namespace: Namespace,
 }
 
 impl Site {
     /// In a namespace of its own; `None` where there is no cluster.
-    fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let mut world = World::new();
         let namespace = Namespace::new(&mut world, name)?;
         let site = Self { world, namespace };
@@ -31,7 +32,7 @@ impl Site {
     }
 
     /// Writes a file of values: the small part, with `more` over it.
-    fn values(&self, name: &str, more: &Value) {
+    pub(crate) fn values(&self, name: &str, more: &Value) {
         let registry = variable("CLUSTER_REGISTRY");
         let image = |name: &str| format!("{registry}/{name}");
         let off = [
@@ -63,18 +64,18 @@ impl Site {
         std::fs::write(self.file(name), values.to_string()).expect("values");
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.world.path(name)
     }
 
     /// A verb of the deployer.
-    fn ours(&self, verb: &str, more: &[&str]) -> Job {
+    pub(crate) fn ours(&self, verb: &str, more: &[&str]) -> Job {
         self.world
             .verb(&[&[verb, "-n", &self.namespace.name, "--progress", "plain"], more].concat())
     }
 
     /// A verb that takes values.
-    fn with_values(&self, verb: &str, values: &str, more: &[&str]) -> Job {
+    pub(crate) fn with_values(&self, verb: &str, values: &str, more: &[&str]) -> Job {
         let file = self.file(values).display().to_string();
         self.ours(verb, &[&["-f", &file, "--timeout", "5m"], more].concat())
     }

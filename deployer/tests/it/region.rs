@@ -162,6 +162,21 @@ fn a_rack_without_a_region_says_what_it_waits_for() {
     world.job(&["register-rack", "--timeout", "1s"]).run().failed(1, "register-rack-no-region");
 }
 
+/// They work on the database alone: where the region is must not make them run again.
+#[test]
+fn jobs_of_the_database_need_no_region() {
+    let mut world = World::with_server(Postgres::shared().expect("PostgreSQL"));
+    world.settings["database"]["name"] = json!("no_region");
+    world.public("secrets/db-user/DATABASE_USERNAME", "no_region");
+    world.stand_in();
+    world.settings.as_object_mut().expect("settings").remove("region");
+    world.job(&["db-init"]).run().expect(0);
+    world.job(&["db-sync"]).run().expect(0).changed("made the schema of MAAS 3.6.4");
+    world.job(&["create-admin"]).run().expect(0).changed("made the administrator admin");
+    let out = world.path("out/regiond.conf");
+    world.job(&["region-conf", "--out", out.to_str().expect("path")]).run().expect(64);
+}
+
 #[test]
 fn a_database_that_refuses_is_told_by_every_job_that_needs_it() {
     let mut world = world("refusing");

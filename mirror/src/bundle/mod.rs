@@ -29,7 +29,6 @@ mod plan;
 mod prove;
 mod select;
 mod source;
-mod tar;
 mod tree;
 mod trust;
 
@@ -40,23 +39,17 @@ pub use fetch::UpstreamItems;
 pub use format::{Base, Part, Piece, Range};
 pub use import::{Import, Imported, Options, Pending, State};
 pub use inspect::{Summary, inspect};
+use oci::tar;
+pub use oci::tar::{ArchiveError, MAX_ENTRIES, MAX_TRAILER};
 pub use output::Target;
 pub use plan::{Held, Plan};
 pub use prove::{Proved, Signed, prove};
 pub use select::{Chosen, since};
 pub use source::Source;
-pub use tar::ArchiveError;
 pub use tree::{Tree, TreeOptions, tree};
 
 /// The bundles that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
-
-/// Files in one archive. The whole of maas.io has some ten thousand.
-pub const MAX_ENTRIES: usize = 262_144;
-
-/// Zeros that tar may fill its last record with, in bytes: as much as the
-/// largest blocking factor of GNU tar in use.
-pub const MAX_TRAILER: usize = 1024 * 1024;
 
 /// Bytes of the JSON that describes a snapshot, all of it.
 pub const MAX_DESCRIPTION: u64 = 64 * 1024 * 1024;

@@ -286,7 +286,7 @@ fn scan(file: File) -> Result<Kind, BundleError> {
             Name::Blob(digest) => {
                 blobs.insert(digest, (offset, size));
             }
-            Name::Docker(_) | Name::Folder(_) => {}
+            Name::Docker(_) | Name::Folder(_) | Name::Other(_) => {}
         }
     }
     let Some(file) = entries.into_file().filter(|_| layout) else {

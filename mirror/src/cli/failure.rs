@@ -261,7 +261,7 @@ pub(super) fn fetch_hint(error: &FetchError) -> Option<String> {
             "log in first, with 'skopeo login', 'podman login' or 'docker login'"
         }
         FetchError::NotARegistry { .. } => "check the address: oci://REGISTRY[:PORT]/NAME:TAG",
-        FetchError::NotASnapshot { .. } | FetchError::NotHeld { .. } => {
+        FetchError::Foreign { .. } | FetchError::NotHeld { .. } => {
             "name a tag that 'maas-mirror export' or 'skopeo copy --all' made of a store"
         }
         FetchError::Digest { .. } => {

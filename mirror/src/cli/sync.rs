@@ -62,6 +62,7 @@ pub(super) fn build(
 /// How to talk to an upstream or a registry.
 pub(super) fn network(args: &NetworkArgs) -> upstream::Options {
     upstream::Options {
+        user_agent: upstream::USER_AGENT,
         stall_timeout: args.stall_timeout,
         retry: RetryPolicy { retries: args.retries, ..RetryPolicy::default() },
         ca_files: args.ca_file.clone(),

@@ -14,7 +14,6 @@
 //! A key set on a products file, product or version is inherited by what lies
 //! under it; [`flatten`] gives the view that filters see.
 
-mod digest;
 mod document;
 mod filter;
 mod flatten;
@@ -23,10 +22,10 @@ mod select;
 mod timestamp;
 mod version;
 
-pub use digest::{Digest, DigestError, Hasher};
 pub use document::{Document, DocumentError, Index, IndexEntry, Item, Product, Products, Version};
 pub use filter::{Filter, FilterError};
 pub use flatten::{FlatItem, flatten};
+pub use oci::digest::{Digest, DigestError, Hasher};
 pub use path::{PathError, RelPath};
 pub use select::{
     MaxVersions, Selected, SelectedItem, Selection, SelectionError, listed, parse_size, select,

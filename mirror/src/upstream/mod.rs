@@ -2,74 +2,30 @@
 //! snapshot in an OCI [`registry`].
 //!
 //! One client for everything: metadata read whole under a size limit, items
-//! streamed and resumed. Knows nothing of where a store keeps things.
-//!
-//! - Redirects: at most 5, other hosts allowed, never from https to http.
-//! - Retried: what may pass by itself (429, 5xx, timeouts, resets), with
-//!   growing, jittered pauses and `Retry-After`; see [`FetchError::retryable`].
-//! - HTTP/1.1 only: several connections carry large files faster than the
-//!   windows of one HTTP/2 connection.
+//! streamed and resumed, by the rules of [`oci::client`]. Knows nothing of where
+//! a store keeps things.
 
 mod address;
-mod body;
-mod error;
 pub mod registry;
-mod retry;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue};
-use oci_client::RegistryOperation;
-use reqwest::redirect::{Attempt, Policy};
+use http::header::{IF_RANGE, RANGE};
 
 pub use address::{Address, AddressError};
-pub use body::Body;
-pub use error::{ConfigError, FetchError, TransportError};
-use registry::{Held, Holdings, Registry, Source};
-pub use retry::{Backoff, RetryPolicy};
+pub use oci::client::{
+    Backoff, Body, ConfigError, FetchError, Options, Resume, RetryPolicy, TransportError,
+};
+use registry::{Held, Holdings, Source};
 
 use crate::simplestreams::{Digest, RelPath};
 
 /// maas.io's stable images.
 pub const DEFAULT_UPSTREAM: &str = "https://images.maas.io/ephemeral-v3/stable/";
 
-const USER_AGENT: &str = concat!("maas-mirror/", env!("CARGO_PKG_VERSION"));
-
-/// Redirects followed before giving up.
-const MAX_REDIRECTS: usize = 5;
-
-/// How to talk to an upstream.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How long a connection may take to be made.
-    pub connect_timeout: Duration,
-    /// How long a server may send nothing.
-    pub stall_timeout: Duration,
-    /// How long a whole metadata file may take.
-    pub metadata_timeout: Duration,
-    /// When and how often to try again.
-    pub retry: RetryPolicy,
-    /// More certificate authorities, PEM.
-    pub ca_files: Vec<PathBuf>,
-    /// Reaches a registry without TLS.
-    pub plain_http: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(30),
-            metadata_timeout: Duration::from_secs(600),
-            retry: RetryPolicy::default(),
-            ca_files: Vec::new(),
-            plain_http: false,
-        }
-    }
-}
+/// What the program calls itself.
+pub const USER_AGENT: &str = concat!("maas-mirror/", env!("CARGO_PKG_VERSION"));
 
 /// An upstream: where it is, and a client that reaches it.
 #[derive(Clone, Debug)]
@@ -81,15 +37,6 @@ pub struct Upstream {
     source: Option<Arc<Source>>,
 }
 
-/// Where a download goes on.
-#[derive(Clone, Debug, Default)]
-pub struct Resume {
-    /// Bytes that are there already.
-    pub from: u64,
-    /// The strong ETag under which they came, where one is known.
-    pub etag: Option<HeaderValue>,
-}
-
 impl Upstream {
     /// A client for the upstream at `address`. Proxies come from the
     /// environment (`HTTPS_PROXY`, `NO_PROXY` and so on).
@@ -97,11 +44,10 @@ impl Upstream {
     /// # Errors
     /// [`ConfigError`] where a CA file cannot be used.
     pub fn new(address: Address, options: Options) -> Result<Self, ConfigError> {
-        let client = http_client(&options)?;
+        let client = oci::client::http_client(&options)?;
         let source = match address.registry() {
             Some(place) => {
-                let pull = RegistryOperation::Pull;
-                let registry = Registry::new(client.clone(), place, &options, pull)?;
+                let registry = oci::registry::Registry::new(client.clone(), place, &options)?;
                 Some(Arc::new(Source::new(registry)))
             }
             None => None,
@@ -229,51 +175,8 @@ impl Upstream {
         };
         let Some(file) = holdings.file(path) else {
             let address = self.address.to_string();
-            return Err(FetchError::NotHeld { address, path: path.clone() });
+            return Err(FetchError::NotHeld { address, path: path.to_string() });
         };
         source.registry.blob(&file.digest, resume, expected).await
-    }
-}
-
-/// The client that follows the rules of the [module](self).
-fn http_client(options: &Options) -> Result<reqwest::Client, ConfigError> {
-    let mut headers = HeaderMap::new();
-    // The bytes must be those that were signed or hashed.
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let mut builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .default_headers(headers)
-        .http1_only()
-        .connect_timeout(options.connect_timeout)
-        .read_timeout(options.stall_timeout)
-        .redirect(Policy::custom(follow));
-    for path in &options.ca_files {
-        for certificate in read_certificates(path)? {
-            builder = builder.add_root_certificate(certificate);
-        }
-    }
-    builder.build().map_err(ConfigError::Client)
-}
-
-/// Follows a redirect within the rules of the [module](self).
-fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let secure_before = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-    if attempt.previous().len() > MAX_REDIRECTS {
-        attempt.error(error::RedirectError::TooMany(MAX_REDIRECTS))
-    } else if secure_before && attempt.url().scheme() != "https" {
-        attempt.error(error::RedirectError::Insecure)
-    } else {
-        attempt.follow()
-    }
-}
-
-fn read_ca(path: &PathBuf) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|source| ConfigError::ReadCa { path: path.clone(), source })
-}
-
-fn read_certificates(path: &PathBuf) -> Result<Vec<reqwest::Certificate>, ConfigError> {
-    match reqwest::Certificate::from_pem_bundle(&read_ca(path)?) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(ConfigError::NoCertificate(path.clone())),
     }
 }

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use crate::Result;
 
+/// Ours; what stands beside them is a rival.
+const OURS: [&str; 2] = ["maas-mirror", "maas-deployer"];
+
 /// The samples of one figure of one program, a sample a round.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
@@ -58,8 +61,9 @@ impl Report {
     }
 
     fn ours<'a>(&'a self, row: &Row) -> Option<&'a Row> {
-        let same = |other: &&Row| other.what == row.what && other.program == "maas-mirror";
-        self.rows.iter().find(same).filter(|_| row.program != "maas-mirror")
+        let is_ours = |row: &Row| OURS.contains(&row.program.as_str());
+        let same = |other: &&Row| other.what == row.what && is_ours(other);
+        self.rows.iter().find(same).filter(|_| !is_ours(row))
     }
 
     #[allow(clippy::print_stdout, reason = "the figures are this program's output")]

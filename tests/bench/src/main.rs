@@ -1,4 +1,4 @@
-//! Benchmarks of maas-mirror beside its rivals.
+//! Benchmarks of maas-mirror and maas-deployer beside their rivals.
 //!
 //! Programs, not tests: they print figures and judge nothing. Everything that
 //! is compared runs in one go, interleaved, round after round, because a
@@ -9,6 +9,7 @@
 mod bundle;
 mod client;
 mod cold;
+mod deployer;
 mod figures;
 mod many;
 mod paced;
@@ -33,7 +34,10 @@ use figures::Report;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[derive(Debug, Parser)]
-#[command(name = "bench", about = "Benchmarks of maas-mirror beside its rivals")]
+#[command(
+    name = "bench",
+    about = "Benchmarks of maas-mirror and maas-deployer beside their rivals"
+)]
 struct Cli {
     /// Which to run; all of them where none is named
     #[arg(value_enum)]
@@ -70,6 +74,12 @@ enum Which {
     Cold,
     /// Items that are not held: the first byte, and 50 clients at once
     Pull,
+    /// The chart rendered, beside Helm
+    Template,
+    /// A small part of the chart installed and upgraded on a cluster, beside Helm
+    Install,
+    /// The same of the whole chart, in a third of the rounds
+    InstallWhole,
 }
 
 fn main() -> std::process::ExitCode {
@@ -109,6 +119,9 @@ fn run(cli: &Cli) -> Result<()> {
             Which::Many => many::measure(cli.rounds, &mut report)?,
             Which::Cold => cold::compare(cli.rounds, &mut report)?,
             Which::Pull => pull::measure(cli.rounds, &mut report)?,
+            Which::Template => deployer::template(cli.rounds, &mut report)?,
+            Which::Install => deployer::small(cli.rounds, &mut report)?,
+            Which::InstallWhole => deployer::whole(cli.rounds.div_ceil(3), &mut report)?,
         }
     }
     report.print();

@@ -1,5 +1,7 @@
 //! What the chart tells the deployer: JSON in `MAAS_DEPLOYER_SETTINGS`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::{Objects, Pod};
@@ -25,6 +27,15 @@ impl Told {
             panic!("{} {}: {error}: {}", self.owner, self.container, self.text)
         })
     }
+}
+
+/// The settings of MAAS that job configure reads: of a Secret, as they may hold a login.
+#[must_use]
+pub fn config(objects: &Objects) -> Value {
+    let secret = objects.one("Secret", "maas-settings");
+    let text = secret.at("/data/config.json").as_str().expect("config.json");
+    let bytes = STANDARD.decode(text).expect("base64");
+    serde_json::from_slice(&bytes).expect("JSON")
 }
 
 /// The settings of every container that has any.

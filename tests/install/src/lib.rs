@@ -3,7 +3,8 @@
 //! - [`Site`]: the cluster, its programs and images, as `scripts/test cluster` says them by
 //!   environment variables.
 //! - [`Kube`]: `kubectl` in one namespace; [`Objects`]: who was started when, to be compared.
-//! - [`Release`]: one release of the chart, its upstream, and `helm` for it.
+//! - [`Release`]: one release of the chart, its upstream, and what is done with it by a [`Tool`].
+//! - [`Use`]: what a run of a program took.
 //! - [`Database`]: a PostgreSQL server that is no part of a release.
 //! - [`Forward`] and [`Maas`]: the way into pods, and MAAS's API behind it.
 #![allow(
@@ -22,6 +23,8 @@ mod kube;
 mod release;
 mod run;
 mod site;
+mod tool;
+mod usage;
 
 pub use api::Maas;
 pub use database::Database;
@@ -30,6 +33,8 @@ pub use kube::{Kube, Objects};
 pub use release::{Release, VALUES};
 pub use run::{Output, run};
 pub use site::Site;
+pub use tool::Tool;
+pub use usage::Use;
 
 use std::time::{Duration, Instant};
 

@@ -9,7 +9,7 @@ use fixtures::{Kernel, Release as Ubuntu, Server, SigningKey, Stream, StreamSpec
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Kube, Output, Site, run};
+use crate::{Kube, Output, Site, Tool, Use, run};
 
 /// The file of values below [`Release::folder`].
 pub const VALUES: &str = "values.json";
@@ -126,21 +126,98 @@ impl Release {
         run(&mut command, b"")
     }
 
-    /// `helm install` or `helm upgrade` of the chart with the values and `extra` arguments,
-    /// returning when Kubernetes says that all is ready and every job done.
+    /// `maas-deployer` with this release's kubeconfig, and what it used.
+    #[track_caller]
     #[must_use]
-    pub fn apply(&self, verb: &str, extra: &[&str]) -> Output {
-        let wait = ["--wait", "--wait-for-jobs", "--timeout", "10m"];
-        self.start(verb, &[&wait, extra].concat())
+    pub fn deployer(&self, verb: &str, args: &[&str]) -> (Output, Use) {
+        let mut command = Command::new(&self.site.deployer);
+        command.env("KUBECONFIG", &self.site.kubeconfig);
+        command.args([verb, "--namespace", self.kube.namespace()]).args(args);
+        Use::of(&mut command)
+    }
+
+    /// `install` or `upgrade` by one of the tools, with the values and `extra` arguments; it returns
+    /// when Kubernetes says that all is ready and every job done.
+    #[track_caller]
+    #[must_use]
+    pub fn apply(&self, by: Tool, verb: &str, extra: &[&str]) -> Output {
+        self.applied(by, verb, extra).0
+    }
+
+    /// As [`apply`](Self::apply), with what it used.
+    #[track_caller]
+    #[must_use]
+    pub fn applied(&self, by: Tool, verb: &str, extra: &[&str]) -> (Output, Use) {
+        self.by(by, verb, &[by.waits(), extra].concat())
     }
 
     /// As [`apply`](Self::apply), but returning once Kubernetes has the objects, and hooks ran.
+    #[track_caller]
     #[must_use]
-    pub fn start(&self, verb: &str, extra: &[&str]) -> Output {
+    pub fn start(&self, by: Tool, verb: &str, extra: &[&str]) -> Output {
+        let returns: &[&str] = if by == Tool::Deployer { &["--no-wait"] } else { &[] };
+        self.by(by, verb, &[returns, extra].concat()).0
+    }
+
+    #[track_caller]
+    fn by(&self, by: Tool, verb: &str, more: &[&str]) -> (Output, Use) {
         let (chart, values) = (self.site.chart.display(), self.values_file());
         let (chart, values) = (chart.to_string(), values.display().to_string());
-        let common = [verb, &self.name, &chart, "--values", &values];
-        self.helm(&[&common[..], extra].concat())
+        let values = ["--values", &values];
+        match by {
+            Tool::Helm => {
+                let common = [verb, &self.name, &chart];
+                (self.helm(&[&common, &values[..], more].concat()), Use::default())
+            }
+            Tool::Deployer => self.deployer(verb, &[&[&*self.name], &values[..], more].concat()),
+        }
+    }
+
+    /// Goes back to a revision, and waits as [`apply`](Self::apply).
+    #[track_caller]
+    #[must_use]
+    pub fn rollback(&self, by: Tool, revision: &str) -> Output {
+        let args = [&[&*self.name, revision], by.waits()].concat();
+        match by {
+            Tool::Helm => self.helm(&[&["rollback"], &args[..]].concat()),
+            Tool::Deployer => self.deployer("rollback", &args).0,
+        }
+    }
+
+    /// Uninstalls it. `extra` is one of the tool's own arguments.
+    #[track_caller]
+    #[must_use]
+    pub fn uninstall(&self, by: Tool, extra: &[&str]) -> Output {
+        let args = [&[&*self.name, "--timeout", "5m"], extra].concat();
+        match by {
+            Tool::Helm => self.helm(&[&["uninstall", "--wait"], &args[..]].concat()),
+            Tool::Deployer => self.deployer("uninstall", &[&["--yes"], &args[..]].concat()).0,
+        }
+    }
+
+    /// The newest revision: its number and its state.
+    #[track_caller]
+    #[must_use]
+    pub fn revision(&self) -> (u64, String) {
+        let (history, _) = self.deployer("history", &[&self.name, "--output", "json"]);
+        let history: Value = serde_json::from_str(&history.expect("history")).expect("JSON");
+        let last = history["revisions"].as_array().and_then(|all| all.last()).expect("a revision");
+        let status = last["status"].as_str().expect("a state").to_owned();
+        (last["revision"].as_u64().expect("a number"), status)
+    }
+
+    /// How often people's programs have written in the release's namespace, dry runs aside: the
+    /// cluster's own log says so.
+    #[track_caller]
+    #[must_use]
+    pub fn writes(&self) -> usize {
+        let log = std::fs::read_to_string(&self.site.audit_log).expect("audit log");
+        let below = format!("/namespaces/{}/", self.kube.namespace());
+        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let uris = events
+            .filter(|event| event["user"]["username"] == "admin")
+            .filter_map(|event| event["requestURI"].as_str().map(ToOwned::to_owned));
+        uris.filter(|uri| uri.contains(&below) && !uri.contains("dryRun")).count()
     }
 
     /// What NOTES tells to type, of the lines that `of` is a part of.

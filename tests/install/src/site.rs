@@ -11,12 +11,16 @@ pub struct Site {
     pub kubeconfig: PathBuf,
     /// `HELM`.
     pub helm: PathBuf,
+    /// `MAAS_DEPLOYER_BIN`.
+    pub deployer: PathBuf,
     /// `KUBECTL`.
     pub kubectl: PathBuf,
     /// `CLUSTER`: the driver, for a reboot of the node.
     pub driver: PathBuf,
     /// `CLUSTER_DIR`: its folder.
     pub dir: PathBuf,
+    /// `CLUSTER_AUDIT_LOG`: every write to the API.
+    pub audit_log: PathBuf,
     /// `CLUSTER_REGISTRY`, host and port: where the images are.
     pub registry: String,
     /// `CLUSTER_HOST`: the address under which pods reach this machine.
@@ -40,9 +44,11 @@ impl Site {
         Some(Self {
             kubeconfig: path("KUBECONFIG"),
             helm: path("HELM"),
+            deployer: path("MAAS_DEPLOYER_BIN"),
             kubectl: path("KUBECTL"),
             driver: path("CLUSTER"),
             dir: path("CLUSTER_DIR"),
+            audit_log: path("CLUSTER_AUDIT_LOG"),
             registry: text("CLUSTER_REGISTRY"),
             host: text("CLUSTER_HOST").parse().expect("CLUSTER_HOST is an IP address"),
             chart: path("CHART"),

@@ -11,7 +11,9 @@ use std::future::Future;
 
 use serde_json::{Value, json};
 
-pub(super) use args::{HistoryArgs, InstallArgs, RollbackArgs, UninstallArgs, UpgradeArgs};
+pub(super) use args::{
+    HistoryArgs, InstallArgs, ProgressMode, RollbackArgs, UninstallArgs, UpgradeArgs,
+};
 pub(super) use hints::{details, exit, hint};
 
 use self::args::{ChangeArgs, ClusterArgs};

@@ -255,9 +255,7 @@ fn f13_more_mounts_and_resources_render() {
 #[test]
 fn f14_machines_are_not_told_names_of_the_clusters() {
     let Some(objects) = render("defaults") else { return };
-    let told = chart_tests::settings::all(&objects);
-    let configure = told.iter().find(|one| one.component == "configure").unwrap().json();
-    assert_eq!(configure["config"].get("remote_syslog"), None);
+    assert_eq!(chart_tests::settings::config(&objects).get("remote_syslog"), None);
     let notes = Helm::find().unwrap().notes(&[&files::named("defaults")]);
     assert!(notes.contains("conf.maas.url.maas_url is not set"), "{notes}");
 }

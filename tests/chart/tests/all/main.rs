@@ -7,12 +7,15 @@
     reason = "a test fails by panicking"
 )]
 
+mod changes;
 mod cluster;
 mod effects;
 mod faults;
 mod hooks;
 mod invariants;
+mod mounted;
 mod notes;
+mod numbers;
 mod rendered;
 mod schema;
 mod secrets;

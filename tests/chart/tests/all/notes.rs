@@ -11,6 +11,8 @@ fn notes_say_what_to_do_next() {
         "cache",
         "cache-air-gap",
         "keyring-air-gap",
+        "logins",
+        "settings-twice",
         "passwords",
         "old-chart",
         "tls",
@@ -46,17 +48,22 @@ fn commands_of_the_notes_name_what_is_there() {
     assert!(objects.get("Service", "site1-maas-region").is_some());
 }
 
+/// They stand in Helm's record, as every value does; nowhere else but in Secrets.
 #[test]
-fn a_login_in_the_open_is_told() {
+fn logins_in_the_values_are_told() {
     let Some(helm) = Helm::find() else { return };
-    let warned = |url: &str| {
-        let proxy = format!("conf.maas.proxy.proxy_server={url}");
-        let notes = helm.clone().set(&[&proxy]).notes(&[&files::named("defaults")]);
-        assert!(!notes.contains("sesame"), "{notes}");
-        notes.contains("WARNING: conf.maas.proxy.proxy_server holds a login")
-    };
-    assert!(warned("http://me:sesame@proxy.example.com:3128"));
-    assert!(!warned("http://proxy.example.com:3128"));
+    let notes = helm.notes(&[&files::named("logins")]);
+    assert!(!notes.contains("sesame"), "{notes}");
+    let (_, told) = notes.split_once("WARNING: these secrets stand in the values").unwrap();
+    for path in ["conf.maas.proxy.proxy_server", "conf.cache.upstream", "conf.cache.env"] {
+        assert!(told.contains(&format!("\n  {path}\n")), "{path}: {notes}");
+    }
+    let plain = "conf.maas.proxy.proxy_server=http://proxy.example.com:3128";
+    let notes = helm.clone().set(&[plain]).notes(&[&files::named("defaults")]);
+    assert!(!notes.contains("these secrets stand in the values"), "{notes}");
+    let source = ["conf.maas.images.boot_source=http://me:sesame@images.example.com/"];
+    let notes = helm.set(&source).notes(&[]);
+    assert!(notes.contains("WARNING: conf.maas.images.boot_source holds a login"), "{notes}");
 }
 
 /// `kubectl logs` refuses all where one of several containers has not started.

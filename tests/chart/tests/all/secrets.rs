@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chart_tests::{Helm, Pod, files, values, yaml};
+use chart_tests::{Helm, Object, Pod, files, values, yaml};
 use serde_json::Value;
 
 /// Secret texts of value files end in this.
@@ -76,7 +76,8 @@ fn generated_secrets_are_not_the_charts() {
     let Some(helm) = Helm::find() else { return };
     for file in ["defaults", "postgresql", "cache"] {
         let objects = helm.objects(&[&files::named(file)]);
-        assert_eq!(objects.kind("Secret").count(), 0, "{file}");
+        let names: Vec<_> = objects.kind("Secret").map(Object::name).collect();
+        assert_eq!(names, ["maas-settings"], "{file}");
     }
 }
 
@@ -84,7 +85,8 @@ fn generated_secrets_are_not_the_charts() {
 fn given_passwords_outlive_the_release() {
     let Some(helm) = Helm::find() else { return };
     let objects = helm.objects(&[&files::named("passwords")]);
-    let secrets: Vec<_> = objects.kind("Secret").filter(|secret| !secret.is_hook()).collect();
+    let own = |secret: &&Object| !secret.is_hook() && secret.name() != "maas-settings";
+    let secrets: Vec<_> = objects.kind("Secret").filter(own).collect();
     assert_eq!(secrets.len(), 3);
     for secret in secrets {
         assert_eq!(secret.annotation("helm.sh/resource-policy"), Some("keep"), "{}", secret.id());
@@ -122,4 +124,62 @@ fn the_hook_makes_what_no_value_gives() {
     let names = told("secret-names");
     assert_eq!(names["db_user"]["name"], "a-db-user");
     assert_eq!(names["region"]["name"], "a-region-secret");
+}
+
+/// A proxy's URL and a setting of MAAS may hold a login: MAAS and the mirror get them from
+/// Secrets, and another one is taken up by what uses it.
+#[test]
+fn logins_in_settings_are_mounted_and_followed() {
+    let Some(helm) = Helm::find() else { return };
+    let base = files::named("logins");
+    let objects = helm.objects(&[&base]);
+    let pod = objects.job("configure").pod().unwrap();
+    for (volume, secret) in [("maas-settings", "maas-settings"), ("own-settings", "our-settings")] {
+        assert_eq!(pod.volume(volume).unwrap()["secret"]["secretName"], secret);
+        let mut mounts = Pod::mounts(pod.container("configure"));
+        let mount = mounts.find(|mount| mount["name"] == volume).unwrap();
+        assert_eq!(mount["mountPath"], format!("/etc/maas-deployer/secrets/{volume}"));
+    }
+    let pod = objects.pod_of("maas-region");
+    let mirror = pod.container("mirror");
+    assert_eq!(mirror["envFrom"][0]["secretRef"]["name"], "our-mirror-env");
+    let data = objects.one("Secret", "maas-mirror-env").at("/data").as_object().unwrap().clone();
+    let mut names = Vec::new();
+    for variable in mirror["env"].as_array().unwrap() {
+        let reference = &variable["valueFrom"]["secretKeyRef"];
+        assert_eq!(
+            (&reference["name"], &reference["key"]),
+            (&"maas-mirror-env".into(), &variable["name"])
+        );
+        names.push(variable["name"].as_str().unwrap());
+    }
+    assert_eq!(names, data.keys().collect::<Vec<_>>());
+    // No argument has the login.
+    assert!(names.contains(&"MAAS_MIRROR_UPSTREAM"));
+    assert!(!pod.argv("mirror").contains(&"--upstream"), "{:?}", pod.argv("mirror"));
+    assert!(pod.argv("mirror").contains(&"--every"));
+
+    let names = |set: &str| {
+        let objects = helm.clone().set(&[set]).objects(&[&base]);
+        let region = objects.pod_of("maas-region").json.clone();
+        (objects.job("configure").name().to_owned(), region)
+    };
+    let (job, region) = names("conf.maas.workers=4");
+    let proxy = names("conf.maas.proxy.proxy_server=http://site:other@proxy.example.com:3128");
+    assert_ne!(proxy.0, job);
+    assert_eq!(proxy.1, region, "the region has no use for it");
+    let env = names("conf.cache.env.HTTPS_PROXY=http://site:other@proxy.example.com:3128");
+    assert_ne!(env.1, region);
+    assert_eq!(env.0, job, "nor has configure for this");
+    assert_ne!(names("conf.cache.upstream=https://site:other@images.example.com/").1, region);
+}
+
+/// Names of variables become keys of a Secret.
+#[test]
+fn a_variable_has_a_variables_name() {
+    let Some(helm) = Helm::find() else { return };
+    for name in ["a b", "a-b", "1a"] {
+        let refusal = helm.clone().set(&[&format!("conf.cache.env.{name}=x")]).refusal(&[]);
+        assert!(refusal.contains(&format!("invalid propertyName '{name}'")), "{refusal}");
+    }
 }

@@ -258,7 +258,7 @@ fn pods_restart_for_what_they_use() {
         ("maas-region", "conf.cache.ca=x"),
         ("maas-region", "conf.maas.images.default_image=jammy"),
         ("maas-rack", "conf.nginx.worker_processes=3"),
-        ("maas-rack", "conf.maas.url.maas_url=http://x.example/MAAS"),
+        ("maas-region", "conf.maas.url.maas_url=http://x.example/MAAS"),
         ("maas-syslog", "conf.syslog.log_level=debug"),
         ("maas-postgresql", "postgresql.parameters.max_connections=7"),
     ];

@@ -1,5 +1,6 @@
 //! A second release, unlike the first in all that can be: a database server that is not the
-//! chart's, no way to any upstream, two regions, no rack, and the mistakes that people make.
+//! chart's, no way to any upstream, two regions, no rack, and the mistakes that people make. Helm installs it,
+//! and then the deployer and Helm take turns.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,10 +8,11 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use e2e::Mirror;
 use fixtures::SigningKey;
-use install_tests::{Database, Forward, Kube, Release, Site, eventually};
+use install_tests::{Database, Forward, Kube, Output, Release, Site, Tool, eventually};
 use serde_json::{Value, json};
 
 use crate::installed::{complete_images, maas};
+use crate::upgrades::{migrated_once, of_version, revision_of};
 
 /// The operator's own Secret with the administrator of the database server.
 const ADMIN: &str = "our-database";
@@ -74,7 +76,7 @@ impl Edge {
         self.release.folder().join("edge.json")
     }
 
-    /// Arguments of `helm`: this release's values, and `set` besides.
+    /// Arguments of either tool: this release's values, and `set` besides.
     fn args(&self, set: &[&str]) -> Vec<String> {
         let mut args = vec!["--values".to_owned(), self.values_file().display().to_string()];
         for setting in set {
@@ -83,16 +85,16 @@ impl Edge {
         args
     }
 
-    /// `helm`, which does not wait for what it starts.
-    fn start(&self, verb: &str, set: &[&str]) -> install_tests::Output {
+    /// An install or upgrade that does not wait for what it starts.
+    fn start(&self, by: Tool, verb: &str, set: &[&str]) -> Output {
         let args = self.args(set);
-        self.release.start(verb, &args.iter().map(String::as_str).collect::<Vec<_>>())
+        self.release.start(by, verb, &args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// `helm upgrade`, which waits for all.
-    fn upgrade(&self, set: &[&str]) -> install_tests::Output {
+    /// One that waits for all.
+    fn apply(&self, by: Tool, verb: &str, set: &[&str]) -> Output {
         let args = self.args(set);
-        self.release.apply("upgrade", &args.iter().map(String::as_str).collect::<Vec<_>>())
+        self.release.apply(by, verb, &args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn regions(&self) -> [String; 2] {
@@ -110,7 +112,7 @@ impl Edge {
     /// What NOTES says of bringing images to the mirrors, typed with this bundle; after so many
     /// seconds it ends with code 124.
     #[track_caller]
-    fn import(&self, seconds: u32) -> install_tests::Output {
+    fn import(&self, seconds: u32) -> Output {
         let commands = self.release.notes("maas-mirror import");
         let [command] = &commands[..] else { panic!("{commands:?}") };
         let bundle = self.bundle.display().to_string();
@@ -165,7 +167,7 @@ fn keyring_of(bytes: &[u8]) -> String {
 pub(crate) fn wrong_password(edge: &Edge) {
     let login = json!({ "DATABASE_USERNAME": "postgres", "DATABASE_PASSWORD": "a-wrong-one" });
     edge.kube().set_secret(ADMIN, &login);
-    edge.start("install", &["jobs.wait_timeout=15s"]).expect("helm install");
+    edge.start(Tool::Helm, "install", &["jobs.wait_timeout=15s"]).expect("helm install");
     // `get pods`, as NOTES says, and the log of what failed.
     let selector = edge.release.selector(Some("db-init"));
     eventually("db-init to fail", || {
@@ -176,6 +178,12 @@ pub(crate) fn wrong_password(edge: &Edge) {
         ended.next().map(|code| assert_eq!(code, 1))
     });
     edge.told("db-init", "wait", &[&edge.database.host(), "does not accept the password"]);
+    // Helm says no more than that. The deployer ends with the first job that fails, and says why.
+    let short = ["jobs.wait_timeout=5s", "jobs.backoff_limit=0"];
+    let told = edge.apply(Tool::Deployer, "upgrade", &short).expect_exit(1, "a wrong password");
+    for part in ["Job edge-maas-", "does not accept the password", "kubectl -n edge logs "] {
+        assert!(told.contains(part), "no {part}: {told}");
+    }
     let databases = edge.database.sql("postgres", "SELECT datname FROM pg_database");
     assert!(!databases.contains("maasdb"), "{databases}");
 }
@@ -187,7 +195,8 @@ pub(crate) fn wrong_keyring(edge: &Edge) {
     });
     edge.kube().set_secret(ADMIN, &login);
     let other = SigningKey::generate("Other <other@example.org>").expect("key");
-    edge.start("upgrade", &[&keyring_of(other.keyring())]).expect("helm upgrade");
+    let other = keyring_of(other.keyring());
+    edge.start(Tool::Deployer, "upgrade", &[&other]).expect("maas-deployer upgrade");
     edge.ready();
     let output = edge.import(20);
     assert!(output.stderr.contains("name its keyring with --keyring"), "{output:?}");
@@ -198,7 +207,7 @@ pub(crate) fn wrong_keyring(edge: &Edge) {
 /// The keyring is mended; images come by a file, as NOTES says, and MAAS imports them from there.
 /// MAAS speaks to its database over TLS alone.
 pub(crate) fn air_gap(edge: &Edge) {
-    edge.start("upgrade", &[]).expect("helm upgrade");
+    edge.start(Tool::Helm, "upgrade", &[]).expect("helm upgrade");
     edge.ready();
     edge.import(120).expect("maas-mirror import");
     for region in edge.regions() {
@@ -254,9 +263,11 @@ pub(crate) fn another_password(edge: &Edge) {
     let lets_in = |password: &str| edge.database.lets_in("maas", password, "maasdb");
     edge.kube().set_secret(&secret, &json!({ "DATABASE_PASSWORD": "changed-by-hand" }));
     assert!(lets_in(&old) && !lets_in("changed-by-hand"));
-    edge.upgrade(&[REVISION]).expect("helm upgrade");
+    edge.apply(Tool::Deployer, "upgrade", &[REVISION]).expect("maas-deployer upgrade");
     assert!(lets_in("changed-by-hand") && !lets_in(&old));
     let after = edge.ready();
+    edge.apply(Tool::Helm, "upgrade", &[REVISION]).expect("helm upgrade");
+    assert_eq!(edge.ready(), after);
     assert!(after[0] != before[0] && after[1] != before[1], "{before:?} {after:?}");
     edge.assert_images(&["ubuntu/noble", "ubuntu/xenial"]);
 }
@@ -266,62 +277,125 @@ pub(crate) fn missing_image(edge: &Edge) {
     let before = edge.ready();
     // The region's, which a hook runs first: nothing is changed.
     let missing = edge.release.site.image("maas-region-controller", "none");
-    let args = edge.args(&[REVISION, &format!("images.tags.maas_region={missing}")]);
+    let tag = format!("images.tags.maas_region={missing}");
+    let args = edge.args(&[REVISION, &tag]);
     let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
     args.extend(["--timeout", "20s"]);
-    let told = edge.release.start("upgrade", &args).expect_exit(1, "helm upgrade");
+    let told = edge.release.start(Tool::Helm, "upgrade", &args).expect_exit(1, "helm upgrade");
     assert!(told.contains("pre-upgrade hooks failed"), "{told}");
+    let told = edge.apply(Tool::Deployer, "upgrade", &[REVISION, &tag]).expect_exit(1, "no image");
+    assert!(told.contains("ImagePullBackOff") && told.contains(&missing), "{told}");
     assert_eq!(edge.ready(), before);
     // The mirror's: the last region waits for it.
     let missing = edge.release.site.image("maas-mirror", "none");
     let tag = format!("images.tags.maas_cache={missing}");
-    edge.start("upgrade", &[REVISION, &tag]).expect("helm upgrade");
+    let told = edge.apply(Tool::Deployer, "upgrade", &[REVISION, &tag]).expect_exit(1, "no image");
     let [first, second] = edge.regions();
-    let told = eventually("a pod that says what it lacks", || {
-        let pod = edge.kube().get(&["pod", &second])?;
-        let states = pod["status"]["containerStatuses"].as_array()?;
-        let mirror = states.iter().find(|state| state["name"] == "mirror")?;
-        mirror["state"]["waiting"]["message"].as_str().map(ToOwned::to_owned)
-    });
-    assert!(told.contains(&missing), "{told}");
+    for part in [&*format!("pod {second}"), "ImagePullBackOff", &missing] {
+        assert!(told.contains(part), "no {part}: {told}");
+    }
     assert_eq!(edge.kube().ready(&first, None), before[0]);
     assert!(edge.answers(), "the region that is left does not answer");
 }
 
-/// An image that is there: the next upgrade is all that is needed. It has a store baked in, signed
-/// by another key, with one release more.
-pub(crate) fn baked(edge: &Edge) {
-    upgrade_baked(edge, &[]);
-    edge.ready();
-    edge.assert_images(&["ubuntu/jammy", "ubuntu/noble", "ubuntu/xenial"]);
-}
-
-fn upgrade_baked(edge: &Edge, more: &[&str]) {
+/// What is set from here on: the mirror's image with a store baked in, signed by another key, with
+/// one release more.
+fn settled(edge: &Edge) -> Vec<String> {
     let image = edge.release.site.image("maas-mirror", "baked");
     let file = PathBuf::from(std::env::var_os("BAKED_KEYRING").expect("BAKED_KEYRING is set"));
-    let (image, keyring) = (format!("images.tags.maas_cache={image}"), keyring(&file));
-    let releases = "conf.maas.images.releases={jammy}";
-    let settings = [REVISION, &image, "conf.cache.baked=true", releases, &keyring];
-    edge.upgrade(&[&settings[..], more].concat()).expect("helm upgrade");
+    vec![
+        REVISION.to_owned(),
+        format!("images.tags.maas_cache={image}"),
+        "conf.cache.baked=true".to_owned(),
+        "conf.maas.images.releases={jammy}".to_owned(),
+        keyring(&file),
+    ]
+}
+
+/// [`settled`], `more`, and MAAS of a version.
+fn of(edge: &Edge, by: Tool, verb: &str, more: &[&str], version: &str) -> Output {
+    let settings = [settled(edge), of_version(&edge.release, version)].concat();
+    let settings: Vec<&str> =
+        settings.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    edge.apply(by, verb, &settings)
+}
+
+const IMAGES: [&str; 3] = ["ubuntu/jammy", "ubuntu/noble", "ubuntu/xenial"];
+
+/// An image that is there: the next upgrade is all that is needed.
+pub(crate) fn baked(edge: &Edge) {
+    of(edge, Tool::Deployer, "upgrade", &[], "3.6.4").expect("maas-deployer upgrade");
+    edge.ready();
+    edge.assert_images(&IMAGES);
+}
+
+/// Two regions, one schema.
+pub(crate) fn newer(edge: &Edge) {
+    let before = edge.ready();
+    of(edge, Tool::Helm, "upgrade", &[], "3.7.3").expect("helm upgrade");
+    let after = edge.ready();
+    assert!(after[0] != before[0] && after[1] != before[1], "{before:?} {after:?}");
+    migrated_once(|statement| edge.database.sql("maasdb", statement));
+    edge.assert_images(&IMAGES);
+}
+
+/// To an older MAAS, which is refused, and to the same, which restarts nothing; each by both tools,
+/// each of which meets what the other left.
+pub(crate) fn rollbacks(edge: &Edge) {
+    let (release, before) = (&edge.release, edge.ready());
+    let older = revision_of(release, "3.6.4");
+    let told = release.rollback(Tool::Deployer, &older).expect_exit(5, "an older MAAS");
+    assert!(told.contains("the database was used by MAAS 3.7.3"), "{told}");
+    let refused = release.rollback(Tool::Helm, &older);
+    assert!(!refused.success, "{}", refused.stdout);
+    let log = edge.kube().logs(&release.object("quiesce"));
+    assert!(log.contains("the database was used by MAAS 3.7.3"), "{log}");
+    // Helm leaves that pending. It is told, and given up where that is wanted.
+    assert_eq!(release.revision().1, "pending-rollback");
+    let told =
+        of(edge, Tool::Deployer, "upgrade", &[], "3.7.3").expect_exit(5, "a pending release");
+    assert!(told.contains("is pending-rollback since") && told.contains("--recover"), "{told}");
+    assert_eq!(edge.ready(), before);
+    let settings = [settled(edge), of_version(release, "3.7.3")].concat();
+    let args = edge.args(&settings.iter().map(String::as_str).collect::<Vec<_>>());
+    let args: Vec<&str> = args.iter().map(String::as_str).chain(["--recover"]).collect();
+    release.apply(Tool::Deployer, "upgrade", &args).expect("maas-deployer upgrade --recover");
+    let same = revision_of(release, "3.7.3");
+    for by in [Tool::Helm, Tool::Deployer, Tool::Helm] {
+        release.rollback(by, &same).expect("rollback");
+        assert_eq!(edge.ready(), before, "{by:?}");
+    }
+    edge.assert_images(&IMAGES);
+}
+
+/// What the other tool uninstalled finds its data.
+pub(crate) fn again(edge: &Edge) {
+    let release = &edge.release;
+    let key = edge.kube().secret(&release.object("api-key"), "token");
+    uninstalled(edge, Tool::Helm);
+    of(edge, Tool::Deployer, "install", &[], "3.7.3").expect("maas-deployer install");
+    edge.ready();
+    assert_eq!(edge.kube().secret(&release.object("api-key"), "token"), key);
+    edge.assert_images(&IMAGES);
 }
 
 /// MAAS would wait for the region that is no more, and import nothing.
 pub(crate) fn one_region_less(edge: &Edge) {
     let [first, _] = edge.regions();
     let before = edge.kube().ready(&first, None);
-    upgrade_baked(edge, &["pod.replicas.region=1"]);
+    let less = of(edge, Tool::Helm, "upgrade", &["pod.replicas.region=1"], "3.7.3");
+    less.expect("helm upgrade");
     assert_eq!(edge.kube().ready(&first, None), before, "nothing else changed");
     let regions = maas(&edge.release).get("regioncontrollers/").expect("regions");
     let names: Vec<_> =
         regions.as_array().expect("regions").iter().map(|one| one["hostname"].clone()).collect();
     assert_eq!(names, [json!(first)]);
-    edge.assert_images(&["ubuntu/jammy", "ubuntu/noble", "ubuntu/xenial"]);
+    edge.assert_images(&IMAGES);
 }
 
 /// Nothing is left but what cannot be made again.
-pub(crate) fn uninstall(edge: &Edge) {
-    let helm = ["uninstall", &edge.release.name, "--wait", "--timeout", "5m"];
-    edge.release.helm(&helm).expect("helm uninstall");
+fn uninstalled(edge: &Edge, by: Tool) {
+    edge.release.uninstall(by, &[]).expect("uninstall");
     let selector = edge.release.selector(None);
     eventually("the pods to be gone", || {
         edge.kube().uids("pods", &selector).is_empty().then_some(())
@@ -331,6 +405,10 @@ pub(crate) fn uninstall(edge: &Edge) {
         assert!(left.is_empty(), "{kind}: {left:?}");
     }
     assert_eq!(edge.kube().uids("pvc", &selector).len(), 4);
+}
+
+pub(crate) fn uninstall(edge: &Edge) {
+    uninstalled(edge, Tool::Deployer);
     Kube::remove(&edge.release.site, "edge");
     Kube::remove(&edge.release.site, "edge-database");
 }

@@ -1,17 +1,27 @@
-//! What stands after `helm install`.
-
-use std::time::Instant;
+//! What stands after an install.
 
 use e2e::sha256;
-use install_tests::{Forward, Maas, Release, eventually};
+use install_tests::{Forward, Maas, Release, Tool, Use, eventually};
 
 /// The Xenial item that every machine gets.
 pub(crate) const SQUASHFS: &str = "xenial/amd64/20210928/squashfs";
 
+/// Far above what the deployer is to have, 64 MB: other builds hold other amounts.
+const MEMORY_MB: f64 = 160.0;
+
+/// Says what a run of the deployer took.
+#[track_caller]
+pub(crate) fn figure(what: &str, used: Use) {
+    let seconds = used.wall.as_secs_f64();
+    println!("== figure: {what}: {seconds:.1} s, {:.0} MB resident at its peak", used.peak_mb);
+    assert!(used.peak_mb > 0.0 && used.peak_mb < MEMORY_MB, "{} MB", used.peak_mb);
+}
+
 pub(crate) fn install(release: &Release) {
-    let start = Instant::now();
-    release.apply("install", &[]).expect("helm install");
-    println!("== figure: helm install to images imported: {:.0} s", start.elapsed().as_secs_f64());
+    let (output, used) = release.applied(Tool::Deployer, "install", &[]);
+    let said = output.expect("maas-deployer install");
+    assert!(said.contains("installed maas in metal: revision 1, "), "{said}");
+    figure("maas-deployer install to images imported", used);
     let name = release.kube.complete(&release.object("import-images"));
     let log = release.kube.logs(&name);
     assert!(log.contains("xenial"), "{log}");

@@ -31,7 +31,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A life's steps by name, in their order.
 type Steps<T> = &'static [(&'static str, fn(&T))];
 
-/// In this order.
+/// In this order: the deployer alone, and then Helm too.
 const LIFE: Steps<Release> = &[
     ("install", installed::install),
     ("the_region_is_a_running_systemd", installed::systemd),
@@ -43,8 +43,8 @@ const LIFE: Steps<Release> = &[
     ("helm_test", installed::helm_test),
     ("an_upgrade_with_nothing_changed", upgrades::nothing),
     ("an_upgrade_with_a_changed_setting", upgrades::setting),
-    ("an_upgrade_after_one_that_failed", upgrades::failed),
     ("an_upgrade_with_a_changed_image", upgrades::image),
+    ("a_rollback_to_the_image_before", upgrades::back),
     ("a_killed_region", restarts::region),
     ("a_killed_rack", restarts::rack),
     ("a_killed_database", restarts::database),
@@ -55,11 +55,15 @@ const LIFE: Steps<Release> = &[
     ("an_older_maas_is_refused", upgrades::older),
     ("a_rollback_to_an_older_maas_is_refused", upgrades::rollback),
     ("uninstall_and_install_again", restarts::again),
-    ("an_upgrade_to_tls", restarts::tls),
-    ("an_upgrade_back_to_plain_http", restarts::tls_off),
+    ("helm_goes_on_with_what_the_deployer_left", restarts::helm_goes_on),
+    ("an_upgrade_by_helm_after_one_that_failed", upgrades::failed),
+    ("an_upgrade_to_tls_by_helm", restarts::tls),
+    ("a_rollback_to_plain_http_by_the_deployer", restarts::tls_off),
+    ("uninstall_by_the_deployer_and_install_by_helm", restarts::again_by_helm),
+    ("uninstall_with_all_data", restarts::purged),
 ];
 
-/// After it, in this order.
+/// After it, in this order: Helm begins, and the tools take turns.
 const EDGE: Steps<Edge> = &[
     ("edge_wrong_password_of_the_database", edge::wrong_password),
     ("edge_wrong_keyring", edge::wrong_keyring),
@@ -68,6 +72,9 @@ const EDGE: Steps<Edge> = &[
     ("edge_another_password", edge::another_password),
     ("edge_missing_image", edge::missing_image),
     ("edge_baked_mirror", edge::baked),
+    ("edge_newer_maas_by_helm", edge::newer),
+    ("edge_rollbacks_by_both", edge::rollbacks),
+    ("edge_uninstall_by_helm_and_install_by_the_deployer", edge::again),
     ("edge_one_region_less", edge::one_region_less),
     ("edge_uninstall", edge::uninstall),
 ];
@@ -79,10 +86,16 @@ fn main() -> ExitCode {
         println!("install tests: skipped, as there is no cluster; `make test` brings one up");
         return ExitCode::SUCCESS;
     };
-    let first = Life::new(&site, |site| Release::new(site, "maas", "metal"), |it| &it.kube);
+    let first = Life::new(&site, first_release, |it| &it.kube);
     let edge = Life::new(&site, Edge::new, Edge::kube);
     let trials = first.trials(LIFE).chain(edge.trials(EDGE));
     libtest_mimic::run(&args, trials.collect()).exit_code()
+}
+
+/// The whole stack; what an earlier run left of it goes.
+fn first_release(site: &Site) -> Release {
+    Kube::remove(site, "metal");
+    Release::new(site, "maas", "metal")
 }
 
 /// What one release goes through.

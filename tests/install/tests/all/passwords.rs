@@ -1,6 +1,6 @@
 //! Another password for the database, in one upgrade, as the chart's README says.
 
-use install_tests::{Release, run};
+use install_tests::{Release, Tool, run};
 
 use crate::installed::{complete_images, maas};
 use crate::upgrades::pods;
@@ -17,12 +17,8 @@ fn gets_in(release: &Release, password: &str) -> bool {
 fn upgrade(release: &Release, settings: &[&str], old: &str, new: &str) {
     assert!(gets_in(release, old) && !gets_in(release, new));
     let before = pods(release);
-    // The rack's image is the one of the step before.
-    let rack = release.site.image("maas-rack-controller", "3.6.4-again");
-    let rack = format!("images.tags.maas_rack={rack}");
-    let settings = [settings, &[&*rack]].concat();
-    let settings: Vec<&str> = settings.into_iter().flat_map(|one| ["--set", one]).collect();
-    release.apply("upgrade", &settings).expect("helm upgrade");
+    let settings: Vec<&str> = settings.iter().flat_map(|one| ["--set", one]).collect();
+    release.apply(Tool::Deployer, "upgrade", &settings).expect("an upgrade");
     assert!(gets_in(release, new) && !gets_in(release, old));
     let after = pods(release);
     for component in ["region", "rack", "postgresql"] {
@@ -37,7 +33,7 @@ fn upgrade(release: &Release, settings: &[&str], old: &str, new: &str) {
     let names = left["items"].as_array().expect("items").iter();
     let names: Vec<_> = names.map(|one| one["metadata"]["name"].clone()).collect();
     assert!(!names.iter().any(|name| *name == own), "{names:?}");
-    release.apply("upgrade", &settings).expect("the same again");
+    release.apply(Tool::Deployer, "upgrade", &settings).expect("the same again");
     assert_eq!(pods(release), after);
 }
 

@@ -3,13 +3,14 @@
 use std::process::Command;
 
 use fixtures::Certificate;
-use install_tests::{Forward, Release, eventually, run};
+use install_tests::{Forward, Kube, Release, Tool, eventually, run};
 
 use crate::installed::{api_key, complete_images, helm_test, maas, rack as rack_registered};
+use crate::upgrades::pods;
 
 /// What must be the same after everything that can happen to a release.
 #[derive(Debug, PartialEq, Eq)]
-struct Identity {
+pub(crate) struct Identity {
     region_secret: Option<String>,
     api_key: Option<String>,
     rack: Option<String>,
@@ -17,7 +18,7 @@ struct Identity {
     fetched: usize,
 }
 
-fn identity(release: &Release) -> Identity {
+pub(crate) fn identity(release: &Release) -> Identity {
     let maas = maas(release);
     let rack = eventually("the racks", || {
         let racks = maas.get("rackcontrollers/")?;
@@ -71,8 +72,8 @@ pub(crate) fn node(release: &Release) {
     helm_test(release);
 }
 
-/// The images of the version that the release was upgraded to, as arguments of `helm`.
-fn newer(release: &Release) -> [String; 4] {
+/// The images of the version that the release was upgraded to, as arguments of either tool.
+pub(crate) fn newer(release: &Release) -> [String; 4] {
     let tag =
         |key: &str, name: &str| format!("images.tags.{key}={}", release.site.image(name, "3.7.3"));
     let set = || "--set".to_owned();
@@ -84,10 +85,11 @@ fn newer(release: &Release) -> [String; 4] {
     ]
 }
 
-pub(crate) fn again(release: &Release) {
+/// Uninstalls by one tool and installs by the other, or the same: all data are found again.
+#[track_caller]
+fn reinstalled(release: &Release, (gone, back): (Tool, Tool)) {
     let before = identity(release);
-    let uninstall = ["uninstall", &release.name, "--wait", "--timeout", "5m"];
-    release.helm(&uninstall).expect("helm uninstall");
+    release.uninstall(gone, &[]).expect("uninstall");
     eventually("the pods to be gone", || {
         let mut pods = release.kube.uids("pods", &release.selector(None));
         // Helm leaves it, for its log.
@@ -96,10 +98,33 @@ pub(crate) fn again(release: &Release) {
     });
     let version = newer(release);
     let version: Vec<&str> = version.iter().map(String::as_str).collect();
-    release.apply("install", &version).expect("helm install");
+    release.apply(back, "install", &version).expect("install");
     assert_eq!(identity(release), before);
     rack_registered(release);
     helm_test(release);
+}
+
+pub(crate) fn again(release: &Release) {
+    reinstalled(release, (Tool::Deployer, Tool::Deployer));
+}
+
+pub(crate) fn again_by_helm(release: &Release) {
+    reinstalled(release, (Tool::Deployer, Tool::Helm));
+}
+
+/// Helm has nothing to restart of what the deployer made, nor the deployer, which writes nothing
+/// either.
+pub(crate) fn helm_goes_on(release: &Release) {
+    let (before, identity_before) = (pods(release), identity(release));
+    let version = newer(release);
+    let version: Vec<&str> = version.iter().map(String::as_str).collect();
+    release.apply(Tool::Helm, "upgrade", &version).expect("helm upgrade");
+    assert_eq!(pods(release), before);
+    let writes = release.writes();
+    release.apply(Tool::Deployer, "upgrade", &version).expect("maas-deployer upgrade");
+    assert_eq!(release.writes(), writes);
+    assert_eq!(pods(release), before);
+    assert_eq!(identity(release), identity_before);
 }
 
 /// The API over TLS, verified by an authority of its own: pods become ready, jobs reach it, and
@@ -124,7 +149,7 @@ pub(crate) fn tls(release: &Release) {
         args.push(format!("conf.maas.tls.{switch}=true"));
     }
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    release.apply("upgrade", &args).expect("helm upgrade");
+    release.apply(Tool::Helm, "upgrade", &args).expect("helm upgrade");
     release.kube.ready(&release.pod("region"), None);
     let target = format!("service/{}", release.object("region"));
     let forward = eventually("a way to the region", || Forward::to(&release.kube, &target, 80));
@@ -135,11 +160,12 @@ pub(crate) fn tls(release: &Release) {
     helm_test(release);
 }
 
-/// And off again: the plain port answers, jobs and racks reach it, and no job has failed.
+/// And off again, by a rollback: the plain port answers, jobs and racks reach it, and no job has
+/// failed.
 pub(crate) fn tls_off(release: &Release) {
-    let version = newer(release);
-    let version: Vec<&str> = version.iter().map(String::as_str).collect();
-    release.apply("upgrade", &version).expect("helm upgrade");
+    let (revision, _) = release.revision();
+    let to = (revision - 1).to_string();
+    release.rollback(Tool::Deployer, &to).expect("maas-deployer rollback");
     release.kube.ready(&release.pod("region"), None);
     let target = format!("service/{}", release.object("region"));
     let forward = eventually("a way to the region", || Forward::to(&release.kube, &target, 80));
@@ -149,4 +175,21 @@ pub(crate) fn tls_off(release: &Release) {
     assert_eq!(answer.status, 200, "{}", answer.text());
     rack_registered(release);
     helm_test(release);
+}
+
+/// With its data: nothing is left of it.
+pub(crate) fn purged(release: &Release) {
+    let purge = ["--purge-data"];
+    release.uninstall(Tool::Deployer, &purge).expect("maas-deployer uninstall --purge-data");
+    let kinds =
+        "all,secrets,configmaps,pvc,serviceaccounts,roles,rolebindings,poddisruptionbudgets";
+    let args = [kinds, "--selector", &release.selector(None)];
+    let left = release.kube.get(&args).expect("a list");
+    let names = left["items"].as_array().expect("items").iter();
+    let mut names: Vec<_> = names.map(|one| one["metadata"]["name"].clone()).collect();
+    // Helm leaves it, for its log.
+    names.retain(|name| *name != release.object("test"));
+    assert!(names.is_empty(), "{names:?}");
+    assert_eq!(release.kube.secret("maas-api-key", "token"), None);
+    Kube::remove(&release.site, release.kube.namespace());
 }

@@ -1,8 +1,9 @@
-//! `helm upgrade`, with nothing, a little and a lot to change.
+//! Upgrades with nothing, a little and a lot to change, and the way back.
 
-use install_tests::{Objects, Release, eventually};
+use install_tests::{Objects, Release, Tool, eventually};
 
-use crate::installed::{complete_images, maas};
+use crate::installed::{figure, maas};
+use crate::restarts::identity;
 
 /// The pods of the three controllers, with their UIDs and how often their containers started.
 pub(crate) fn pods(release: &Release) -> Objects {
@@ -37,18 +38,28 @@ fn generations(release: &Release) -> String {
     release.kube.ok(&["get", "statefulsets", "--output", path])
 }
 
+/// The deployer writes nothing, which the cluster's own log says.
 pub(crate) fn nothing(release: &Release) {
-    let before = (pods(release), jobs(release), generations(release));
-    release.apply("upgrade", &[]).expect("helm upgrade");
-    assert_eq!((pods(release), jobs(release), generations(release)), before);
+    let before = (pods(release), jobs(release), generations(release), release.revision());
+    let writes = release.writes();
+    assert!(writes > 0, "the log of writes is not that of this cluster");
+    let (output, used) = release.applied(Tool::Deployer, "upgrade", &[]);
+    let said = output.expect("maas-deployer upgrade");
+    assert!(said.contains("nothing to change"), "{said}");
+    assert_eq!(release.writes(), writes);
+    figure("maas-deployer upgrade with nothing changed", used);
+    let after = (pods(release), jobs(release), generations(release), release.revision());
+    assert_eq!(after, before);
 }
+
+const NTP: &str = "conf.maas.ntp.ntp_servers={192.0.2.1,192.0.2.2}";
 
 pub(crate) fn setting(release: &Release) {
     let (pods_before, jobs_before) = (pods(release), jobs(release));
-    release
-        .apply("upgrade", &["--set", "conf.maas.ntp.ntp_servers={192.0.2.1,192.0.2.2}"])
-        .expect("helm upgrade");
+    let before = identity(release);
+    release.apply(Tool::Deployer, "upgrade", &["--set", NTP]).expect("maas-deployer upgrade");
     assert_eq!(pods(release), pods_before);
+    assert_eq!(identity(release), before);
     let configure = release.object("configure");
     assert_eq!(
         without(jobs(release), &release.object("import-images")).keys().count(),
@@ -63,15 +74,17 @@ pub(crate) fn setting(release: &Release) {
 /// What it left under way would undo what the next one sets: a Job that only a revision has which
 /// failed is in no manifest that Helm looks at.
 pub(crate) fn failed(release: &Release) {
-    let ntp = "conf.maas.ntp.ntp_servers={192.0.2.1,192.0.2.2}";
+    let version = crate::restarts::newer(release);
+    let version: Vec<&str> = version.iter().map(String::as_str).collect();
     let nowhere = "conf.maas.images.boot_source=http://127.0.0.1:9/images/";
-    let args = ["--wait", "--wait-for-jobs", "--timeout", "30s", "--set", nowhere, "--set", ntp];
-    let failed = release.start("upgrade", &args);
+    let args = ["--wait", "--wait-for-jobs", "--timeout", "30s", "--set", nowhere, "--set", NTP];
+    let failed = release.start(Tool::Helm, "upgrade", &[&version, &args[..]].concat());
     assert!(!failed.success, "{}", failed.stdout);
     let selector = release.selector(Some("configure"));
     let wrong = release.kube.uids("jobs", &selector);
     assert_eq!(wrong.len(), 1, "{wrong:?}");
-    release.apply("upgrade", &["--set", ntp]).expect("helm upgrade");
+    let args = [&version, &["--set", NTP][..]].concat();
+    release.apply(Tool::Helm, "upgrade", &args).expect("helm upgrade");
     let right = release.kube.uids("jobs", &selector);
     assert_eq!(right.len(), 1, "{right:?}");
     assert!(right.keys().all(|name| !wrong.contains_key(name)), "{wrong:?} goes on");
@@ -81,20 +94,42 @@ pub(crate) fn failed(release: &Release) {
 }
 
 pub(crate) fn image(release: &Release) {
-    let before = pods(release);
     let image = release.site.image("maas-rack-controller", "3.6.4-again");
     let tag = format!("images.tags.maas_rack={image}");
-    let ntp = "conf.maas.ntp.ntp_servers={192.0.2.1,192.0.2.2}";
-    release.apply("upgrade", &["--set", &tag, "--set", ntp]).expect("helm upgrade");
+    only_the_rack(release, || {
+        let set = ["--set", &tag, "--set", NTP];
+        release.apply(Tool::Deployer, "upgrade", &set).expect("maas-deployer upgrade");
+    });
+}
+
+/// What the upgrade before has changed, and nothing else, goes back.
+pub(crate) fn back(release: &Release) {
+    let (revision, _) = release.revision();
+    only_the_rack(release, || {
+        let to = (revision - 1).to_string();
+        release.rollback(Tool::Deployer, &to).expect("maas-deployer rollback");
+    });
+    assert_eq!(release.revision(), (revision + 1, "deployed".to_owned()));
+    let pod = release.kube.get(&["pod", &release.pod("rack")]).expect("the rack");
+    let image = pod["spec"]["containers"][0]["image"].as_str().expect("an image");
+    assert!(image.ends_with(":3.6.4"), "{image}");
+}
+
+/// The rack, and no other pod, is another one after `step`.
+#[track_caller]
+fn only_the_rack(release: &Release, step: impl FnOnce()) {
+    let (before, identity_before) = (pods(release), identity(release));
+    step();
     let rack = release.pod("rack");
     let after = pods(release);
     assert_ne!(after[&rack], before[&rack]);
     assert_eq!(without(after, &rack), without(before, &rack));
     crate::installed::rack(release);
+    assert_eq!(identity(release), identity_before);
 }
 
 /// The tags of a MAAS version.
-fn of_version(release: &Release, version: &str) -> Vec<String> {
+pub(crate) fn of_version(release: &Release, version: &str) -> Vec<String> {
     ["region", "rack"]
         .iter()
         .map(|name| {
@@ -106,39 +141,40 @@ fn of_version(release: &Release, version: &str) -> Vec<String> {
 
 fn apply_version(release: &Release, version: &str) -> install_tests::Output {
     let tags = of_version(release, version);
-    release.apply("upgrade", &["--set", &tags[0], "--set", &tags[1]])
+    release.apply(Tool::Deployer, "upgrade", &["--set", &tags[0], "--set", &tags[1]])
 }
 
 pub(crate) fn version(release: &Release) {
-    let before = pods(release);
-    let key = release.kube.secret("maas-api-key", "token");
-    apply_version(release, "3.7.3").expect("helm upgrade");
+    let (before, identity_before) = (pods(release), identity(release));
+    apply_version(release, "3.7.3").expect("maas-deployer upgrade");
     let after = pods(release);
     let database = release.pod("postgresql");
     assert_eq!(after[&database], before[&database]);
     assert_ne!(after[&release.pod("region")], before[&release.pod("region")]);
-    // Each migration ran once in all, and no region met a schema that is not its own.
-    let twice = "SELECT number FROM standin_migration_run GROUP BY number HAVING count(*) > 1";
-    assert_eq!(release.sql(twice).expect("migrations"), "");
-    let ran = release.sql("SELECT count(*) FROM standin_migration").expect("migrations");
-    assert_eq!(ran.trim(), "6");
-    assert_eq!(release.sql("SELECT * FROM standin_incident").expect("incidents"), "");
-    let recorded = release.sql("SELECT version FROM maas_deployer.schema_record").expect("record");
-    assert!(recorded.contains("3.7.3"), "{recorded}");
+    migrated_once(|statement| release.sql(statement).expect(statement));
     let said = maas(release).get("version/").expect("version");
     assert_eq!(said["version"], "3.7.3");
-    assert_eq!(release.kube.secret("maas-api-key", "token"), key);
-    assert_eq!(complete_images(&maas(release)).map(|all| all.len()), Some(2));
     crate::installed::rack(release);
+    assert_eq!(identity(release), identity_before);
+}
+
+/// Each migration ran once in all, and no region met a schema that is not its own.
+#[track_caller]
+pub(crate) fn migrated_once(sql: impl Fn(&str) -> String) {
+    let twice = "SELECT number FROM standin_migration_run GROUP BY number HAVING count(*) > 1";
+    assert_eq!(sql(twice), "");
+    assert_eq!(sql("SELECT count(*) FROM standin_migration").trim(), "6");
+    assert_eq!(sql("SELECT * FROM standin_incident"), "");
+    let recorded = sql("SELECT version FROM maas_deployer.schema_record");
+    assert!(recorded.contains("3.7.3"), "{recorded}");
 }
 
 /// What is refused changes nothing, and the next upgrade is free to go on.
 pub(crate) fn older(release: &Release) {
     let before = pods(release);
     let refused = apply_version(release, "3.6.4");
-    assert!(!refused.success, "{}", refused.stdout);
-    let log = release.kube.logs(&release.object("quiesce"));
-    assert!(log.contains("3.7.3") && log.contains("3.6.4"), "{log}");
+    let told = refused.expect_exit(5, "an older MAAS");
+    assert!(told.contains("3.7.3") && told.contains("3.6.4"), "{told}");
     assert_eq!(pods(release), before);
     apply_version(release, "3.7.3").expect("the next upgrade");
     assert_eq!(pods(release), before);
@@ -146,56 +182,36 @@ pub(crate) fn older(release: &Release) {
     eventually("MAAS's answer", || maas.get("version/"));
 }
 
-/// The revisions that Helm keeps and that were not refused, oldest first: number, and the
-/// region's image.
-fn history(release: &Release) -> Vec<(String, String)> {
+/// The newest revision that was not refused and whose region has this version.
+#[track_caller]
+pub(crate) fn revision_of(release: &Release, version: &str) -> String {
     let json = |text: String| -> serde_json::Value { serde_json::from_str(&text).expect("JSON") };
     let history = release.helm(&["history", &release.name, "--output", "json"]);
     let history = json(history.expect("helm history"));
-    let revision = |one: &serde_json::Value| {
-        let number = one["revision"].to_string();
+    let is_of = |revision: &serde_json::Value| {
+        let number = revision["revision"].to_string();
         let values = ["get", "values", &release.name, "--revision", &number, "--output", "json"];
         let values = json(release.helm(&values).expect("helm get values"));
         let image = values["images"]["tags"]["maas_region"].as_str().expect("an image").to_owned();
-        (number, image)
+        image.ends_with(version)
     };
-    let revisions = history.as_array().expect("revisions").iter();
-    revisions.filter(|one| one["status"] != "failed").map(revision).collect()
+    let mut revisions = history.as_array().expect("revisions").iter().rev();
+    let found = revisions.find(|one| one["status"] == "superseded" && is_of(one));
+    found.unwrap_or_else(|| panic!("{version}: {history:?}"))["revision"].to_string()
 }
 
-/// `helm rollback` runs the hook of the revision that it goes back to.
+/// A rollback runs the hook of the revision that it goes back to. Where the schema stays, so do all
+/// pods.
 pub(crate) fn rollback(release: &Release) {
-    let before = pods(release);
-    let history = history(release);
-    let of = |version: &str| {
-        let mut all = history.iter().filter(|(_, image)| image.ends_with(version));
-        let (first, second) = (all.next(), all.next());
-        assert!(second.is_some(), "two revisions of {version}: {history:?}");
-        first.expect("a revision").0.clone()
-    };
-    let to = |number: &str| {
-        let wait = ["--wait", "--wait-for-jobs", "--timeout", "5m"];
-        release.helm(&[&["rollback", &release.name, number], &wait[..]].concat())
-    };
-    let refused = to(&of("3.6.4"));
-    assert!(!refused.success, "{}", refused.stdout);
-    let quiesce = release.object("quiesce");
-    let log = release.kube.logs(&quiesce);
-    assert!(log.contains("the database was used by MAAS 3.7.3"), "{log}");
-    let code = "jsonpath={.items[*].status.containerStatuses[*].state.terminated.exitCode}";
-    let pod = format!("job-name={quiesce}");
-    let code = release.kube.ok(&["get", "pods", "--selector", &pod, "--output", code]);
-    assert_eq!(code, "5");
+    let (before, identity_before) = (pods(release), identity(release));
+    let to = |version: &str| release.rollback(Tool::Deployer, &revision_of(release, version));
+    let told = to("3.6.4").expect_exit(5, "a rollback to an older MAAS");
+    assert!(told.contains("the database was used by MAAS 3.7.3"), "{told}");
+    assert_eq!(release.revision().1, "failed");
     assert_eq!(pods(release), before);
-    // As the chart's README says.
-    let record = format!("owner=helm,name={},status=pending-rollback", release.name);
-    let deleted = release.kube.ok(&["delete", "secret", "--selector", &record]);
-    assert_eq!(deleted.lines().count(), 1, "{deleted}");
-    // Where the schema stays, so do all pods.
-    to(&of("3.7.3")).expect("helm rollback");
+    to("3.7.3").expect("maas-deployer rollback");
     assert_eq!(pods(release), before);
-    let maas = maas(release);
-    eventually("MAAS's answer", || maas.get("version/"));
+    assert_eq!(identity(release), identity_before);
     apply_version(release, "3.7.3").expect("the next upgrade");
     assert_eq!(pods(release), before);
 }

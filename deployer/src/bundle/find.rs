@@ -1,0 +1,411 @@
+//! Where each image comes from, and what it is made of.
+//!
+//! Nothing is fetched here but manifests, and configs where they say which
+//! machines an image is for: afterwards it is known what the bundle will hold,
+//! how large it is, and what cannot be had, all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oci::client::{FetchError, Options, Resume};
+use oci::digest::Digest;
+use oci::reader::{LayoutReader, Piece};
+use oci::registry::{MAX_MANIFEST, Registry, Version};
+
+use super::archive::{Found, ImageFile};
+use super::error::{BundleError, Missing, Why};
+use super::manifest::{self, KINDS, Link, MAX_CONFIG, Manifest, ManifestError, Narrowed};
+use super::name::ImageName;
+use super::wanted::Wanted;
+use super::{Event, Observer};
+
+/// An archive that was named on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FromArchive {
+    /// For which image; without one, for all that it has by name.
+    pub image: Option<String>,
+    /// The archive or the layout.
+    pub path: PathBuf,
+}
+
+/// Where content comes from.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A repository of a registry.
+    Registry(Arc<Registry>),
+    /// An image layout.
+    Layout(Arc<LayoutReader>),
+    /// Pieces of an archive.
+    Pieces(Arc<BTreeMap<Digest, Piece>>),
+    /// It is at hand.
+    Bytes(Arc<Vec<u8>>),
+}
+
+/// Content that goes into a bundle.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length.
+    pub size: u64,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl Blob {
+    /// Content that is at hand.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Self {
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        Self { digest, size, origin: Origin::Bytes(Arc::new(bytes)) }
+    }
+}
+
+/// An image, and all that it is made of.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// What it is called, and where it goes.
+    pub wanted: Wanted,
+    /// The media type of its manifest or index.
+    pub media_type: String,
+    /// Its manifest or index, then the manifests that an index leads to.
+    pub manifests: Vec<Blob>,
+    /// Configs and layers.
+    pub blobs: Vec<Blob>,
+    /// Which machines it is for, for people.
+    pub platforms: BTreeSet<String>,
+}
+
+/// Where images are looked for.
+#[derive(Debug)]
+pub struct Finder {
+    options: Options,
+    http: reqwest::Client,
+    archs: Vec<String>,
+    /// By what the release calls the image.
+    files: BTreeMap<String, Arc<ImageFile>>,
+    /// For whatever they have by name.
+    any: Vec<Arc<ImageFile>>,
+}
+
+impl Finder {
+    /// Looks in `archives` first, then in the registries that the names say.
+    ///
+    /// # Errors
+    /// [`BundleError::NoSuchImage`] where an archive is for an image that is not
+    /// wanted, [`BundleError::NotWanted`] where it has none that is.
+    pub fn new(
+        wanted: &[Wanted],
+        archives: &[FromArchive],
+        archs: &[String],
+        options: &Options,
+    ) -> Result<Self, BundleError> {
+        let http = oci::client::http_client(options)?;
+        let (options, archs) = (options.clone(), archs.to_vec());
+        let (mut files, mut any, mut bad) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for FromArchive { image, path } in archives {
+            // By its whole name, or by what is left of it under a registry.
+            let is = |image: &String, one: &Wanted| {
+                one.name.given() == image || one.place.to_string() == *image
+            };
+            let known = |image: &String| wanted.iter().find(|one| is(image, one));
+            let image = match image.as_ref().map(|image| (image, known(image))) {
+                Some((image, None)) => return Err(BundleError::NoSuchImage(image.clone())),
+                Some((_, Some(one))) => Some(one.name.given().to_owned()),
+                None => None,
+            };
+            let file = match ImageFile::open(path) {
+                Ok(file) => Arc::new(file),
+                Err(why) => {
+                    let image = image.unwrap_or_else(|| path.display().to_string());
+                    bad.push(Missing { image, why });
+                    continue;
+                }
+            };
+            match image {
+                Some(image) => drop(files.insert(image, file)),
+                None => any.push(file),
+            }
+        }
+        if !bad.is_empty() {
+            return Err(BundleError::Missing(bad));
+        }
+        for file in &any {
+            let has = |one: &Wanted| file.named(&one.name).is_ok_and(|found| found.is_some());
+            if !wanted.iter().any(has) {
+                let (path, holds) = (file.path().to_owned(), manifest::list(file.names()));
+                return Err(BundleError::NotWanted { path, holds });
+            }
+        }
+        Ok(Self { options, http, archs, files, any })
+    }
+
+    /// Finds all images, or says which cannot be had, all of them.
+    ///
+    /// # Errors
+    /// [`BundleError::Missing`].
+    pub async fn find(
+        &self,
+        wanted: &[Wanted],
+        observer: &dyn Observer,
+    ) -> Result<Vec<Image>, BundleError> {
+        let looked = wanted.iter().map(|one| async {
+            let found = self.image(one, observer).await;
+            found.map_err(|why| Missing { image: one.name.given().to_owned(), why })
+        });
+        let (mut images, mut missing) = (Vec::new(), Vec::new());
+        for found in futures_util::future::join_all(looked).await {
+            match found {
+                Ok(image) => images.push(image),
+                Err(one) => missing.push(one),
+            }
+        }
+        if missing.is_empty() { Ok(images) } else { Err(BundleError::Missing(missing)) }
+    }
+
+    async fn image(&self, wanted: &Wanted, observer: &dyn Observer) -> Result<Image, Why> {
+        let name = &wanted.name;
+        let given = match self.files.get(name.given()) {
+            Some(file) => Some(file.given_for(name)?),
+            None => {
+                let mut named = self.any.iter().map(|file| file.named(name));
+                named.find_map(Result::transpose).transpose()?
+            }
+        };
+        let (root, origin) = match given {
+            Some(Found::Layout(reader, digest)) => {
+                let root = reader.manifest(&digest).map_err(|source| layout(&reader, source))?;
+                (root, Origin::Layout(reader))
+            }
+            Some(Found::Docker(root, pieces)) => (root, Origin::Pieces(Arc::new(pieces))),
+            None => self.from_registry(wanted, observer).await?,
+        };
+        if let Some(digest) = name.digest()
+            && Digest::of(&root) != *digest
+        {
+            return Err(Why::Digest(*digest));
+        }
+        let search = Search { finder: self, of: name.given(), origin, observer };
+        search.run(wanted, root).await
+    }
+
+    async fn from_registry(
+        &self,
+        wanted: &Wanted,
+        observer: &dyn Observer,
+    ) -> Result<(Vec<u8>, Origin), Why> {
+        let reference = wanted.name.reference()?;
+        let registry = Registry::new(self.http.clone(), &reference, &self.options)?;
+        let registry = Arc::new(registry.accepting(KINDS));
+        let version = reference.version();
+        let fetch = || registry.manifest(&version, MAX_MANIFEST);
+        let bytes = self.retrying(wanted.name.given(), observer, fetch).await;
+        let bytes = bytes.map_err(|error| absent(error, &wanted.name))?;
+        match reference.wanted() {
+            Version::Digest(digest) if Digest::of(&bytes) != *digest => Err(Why::Digest(*digest)),
+            _ => Ok((bytes, Origin::Registry(registry))),
+        }
+    }
+
+    async fn retrying<T, F: Future<Output = Result<T, FetchError>>>(
+        &self,
+        of: &str,
+        observer: &dyn Observer,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, FetchError> {
+        let on_retry = |error: &FetchError, pause: Duration| {
+            observer.event(&Event::Retrying { of, error, pause });
+        };
+        self.options.retry.run(on_retry, attempt).await
+    }
+}
+
+/// The search for all that one image is made of.
+struct Search<'a> {
+    finder: &'a Finder,
+    of: &'a str,
+    origin: Origin,
+    observer: &'a dyn Observer,
+}
+
+impl Search<'_> {
+    async fn run(&self, wanted: &Wanted, root: Vec<u8>) -> Result<Image, Why> {
+        let mut image = Image {
+            wanted: wanted.clone(),
+            media_type: String::new(),
+            manifests: Vec::new(),
+            blobs: Vec::new(),
+            platforms: BTreeSet::new(),
+        };
+        let (media_type, parsed) = manifest::parse(&root)?;
+        image.media_type = media_type;
+        match parsed {
+            Manifest::Image { config, layers } => {
+                self.single(&mut image, root, &config, &layers).await?;
+                self.check_platform(&image)?;
+            }
+            Manifest::Index(links) if self.finder.archs.is_empty() => {
+                self.index(&mut image, root, &links).await?;
+            }
+            Manifest::Index(links) => {
+                let narrowed = manifest::narrow(&root, &links, &self.finder.archs)?;
+                match narrowed {
+                    Some(_) if wanted.name.digest().is_some() => {
+                        return Err(ManifestError::Pinned.into());
+                    }
+                    None => self.index(&mut image, root, &links).await?,
+                    Some(Narrowed::Several(root, links)) => {
+                        self.index(&mut image, root, &links).await?;
+                    }
+                    Some(Narrowed::One(link)) => {
+                        let root = self.manifest(&link).await?;
+                        let (media_type, Manifest::Image { config, layers }) =
+                            manifest::parse(&root)?
+                        else {
+                            return Err(ManifestError::Nested.into());
+                        };
+                        image.media_type = media_type;
+                        self.single(&mut image, root, &config, &layers).await?;
+                    }
+                }
+            }
+        }
+        Ok(image)
+    }
+
+    /// An image for one kind of machines.
+    async fn single(
+        &self,
+        image: &mut Image,
+        root: Vec<u8>,
+        config: &Link,
+        layers: &[Link],
+    ) -> Result<(), Why> {
+        image.manifests.push(Blob::of(root));
+        self.content(image, config, layers)?;
+        let bytes = self.config(config).await?;
+        image.platforms.extend(manifest::platform(&bytes).map(|it| it.text()));
+        Ok(())
+    }
+
+    /// That an image for one kind of machines is for those that are asked for.
+    fn check_platform(&self, image: &Image) -> Result<(), ManifestError> {
+        let archs = &self.finder.archs;
+        let is = |arch: &String| {
+            image.platforms.iter().any(|text| {
+                let mut parts = text.splitn(3, '/').map(str::to_owned);
+                let (Some(os), Some(architecture)) = (parts.next(), parts.next()) else {
+                    return false;
+                };
+                manifest::Platform { architecture, os, variant: parts.next() }.is(arch)
+            })
+        };
+        match archs.iter().find(|arch| !is(arch)) {
+            // What does not say which machines it is for is for all.
+            Some(wanted) if !image.platforms.is_empty() => Err(ManifestError::Platform {
+                wanted: wanted.clone(),
+                there: manifest::list(image.platforms.iter().cloned().collect()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn index(&self, image: &mut Image, root: Vec<u8>, links: &[Link]) -> Result<(), Why> {
+        image.manifests.push(Blob::of(root));
+        for link in links {
+            let bytes = self.manifest(link).await?;
+            let (_, Manifest::Image { config, layers }) = manifest::parse(&bytes)? else {
+                return Err(ManifestError::Nested.into());
+            };
+            image.manifests.push(Blob::of(bytes));
+            self.content(image, &config, &layers)?;
+            let platform = link.platform.as_ref().filter(|platform| platform.os != "unknown");
+            image.platforms.extend(platform.map(manifest::Platform::text));
+        }
+        Ok(())
+    }
+
+    /// Config and layers, of which a file must have each.
+    fn content(&self, image: &mut Image, config: &Link, layers: &[Link]) -> Result<(), Why> {
+        for Link { digest, size, .. } in std::iter::once(config).chain(layers) {
+            let there = match &self.origin {
+                Origin::Layout(reader) => reader.size(digest),
+                Origin::Pieces(pieces) => pieces.get(digest).map(Piece::left),
+                Origin::Registry(_) | Origin::Bytes(_) => Some(*size),
+            };
+            if there != Some(*size) {
+                return Err(Why::Lacks(*digest));
+            }
+            let (digest, size, origin) = (*digest, *size, self.origin.clone());
+            image.blobs.push(Blob { digest, size, origin });
+        }
+        Ok(())
+    }
+
+    async fn manifest(&self, link: &Link) -> Result<Vec<u8>, Why> {
+        let bytes = match &self.origin {
+            Origin::Layout(reader) => {
+                reader.manifest(&link.digest).map_err(|source| layout(reader, source))?
+            }
+            Origin::Registry(registry) => {
+                let version = link.digest.to_oci();
+                let fetch = || registry.manifest(&version, MAX_MANIFEST);
+                self.finder.retrying(self.of, self.observer, fetch).await?
+            }
+            Origin::Pieces(_) | Origin::Bytes(_) => return Err(Why::Lacks(link.digest)),
+        };
+        let holds = Digest::of(&bytes) == link.digest;
+        if holds { Ok(bytes) } else { Err(Why::Digest(link.digest)) }
+    }
+
+    /// A config; nothing where it is too large to be one.
+    async fn config(&self, link: &Link) -> Result<Vec<u8>, Why> {
+        if link.size > MAX_CONFIG {
+            return Ok(Vec::new());
+        }
+        let bytes = match &self.origin {
+            Origin::Layout(reader) => {
+                reader.blob(&link.digest, MAX_CONFIG).map_err(|source| layout(reader, source))?
+            }
+            Origin::Pieces(pieces) => read_piece(pieces, &link.digest)?,
+            Origin::Registry(registry) => {
+                let fetch = || async {
+                    let resume = Resume::default();
+                    let body = registry.blob(&link.digest, &resume, Some(link.size)).await?;
+                    body.read_whole(MAX_CONFIG).await
+                };
+                self.finder.retrying(self.of, self.observer, fetch).await?
+            }
+            Origin::Bytes(bytes) => bytes.to_vec(),
+        };
+        let holds = Digest::of(&bytes) == link.digest;
+        if holds { Ok(bytes) } else { Err(Why::Digest(link.digest)) }
+    }
+}
+
+/// That nothing is there, of the name by which it was looked for.
+fn absent(error: FetchError, name: &ImageName) -> Why {
+    match error {
+        FetchError::Status { status: http::StatusCode::NOT_FOUND, .. } => {
+            let whole = name.whole();
+            if whole == name.given() { Why::Absent } else { FetchError::NoSuchTag(whole).into() }
+        }
+        other => other.into(),
+    }
+}
+
+fn read_piece(pieces: &BTreeMap<Digest, Piece>, digest: &Digest) -> Result<Vec<u8>, Why> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let mut piece = pieces.get(digest).cloned().ok_or(Why::Lacks(*digest))?;
+    match piece.read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(_) => Err(Why::Lacks(*digest)),
+    }
+}
+
+fn layout(reader: &LayoutReader, source: oci::reader::ReadError) -> Why {
+    Why::Layout { path: reader.path().to_owned(), source }
+}

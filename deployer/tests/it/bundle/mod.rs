@@ -1,0 +1,7 @@
+//! `maas-deployer bundle`, with Debian's docker-registry and skopeo.
+
+mod archives;
+mod hostile;
+mod making;
+mod pushing;
+mod site;
