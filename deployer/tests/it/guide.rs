@@ -141,7 +141,7 @@ fn the_guides_commands_are_there() {
 #[test]
 fn the_readmes_commands_are_there() {
     let all = of_the_readme();
-    for verb in ["install"] {
+    for verb in ["check", "install", "status"] {
         assert!(all.iter().any(|typed| typed.verb() == Some(verb)), "{verb}: {all:?}");
     }
     for typed in &all {
