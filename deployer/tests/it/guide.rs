@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 const GUIDE: &str = include_str!("../../../docs/deployer.md");
 const README: &str = include_str!("../../../README.md");
+const OPERATORS: &str = include_str!("../../../docs/operators-guide.md");
 
 /// Verbs that need nothing but values.
 const RENDER: [&str; 3] = ["template", "values", "images"];
@@ -87,6 +88,15 @@ fn of_the_readme() -> Vec<Typed> {
     commands(part.split_once("\n## ").expect("the next part").0)
 }
 
+/// The deployer's commands in the operator's guide, of its part on MAAS over an air gap.
+fn of_the_operators_guide() -> Vec<Typed> {
+    let part = OPERATORS.split_once("## MAAS over an air gap").expect("the part").1;
+    let typed = commands(part.split_once("\n## ").expect("the next part").0).into_iter();
+    // Taken out of the bundle, it stands in the folder.
+    let typed = typed.map(|typed| Typed(typed.0.trim_start_matches("./").to_owned()));
+    typed.filter(|typed| typed.verb().is_some()).collect()
+}
+
 /// A folder with the files that the commands name.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -142,6 +152,17 @@ fn the_guides_commands_are_there() {
 fn the_readmes_commands_are_there() {
     let all = of_the_readme();
     for verb in ["check", "install", "status"] {
+        assert!(all.iter().any(|typed| typed.verb() == Some(verb)), "{verb}: {all:?}");
+    }
+    for typed in &all {
+        runs_without_a_cluster(typed);
+    }
+}
+
+#[test]
+fn the_operators_guides_commands_are_there() {
+    let all = of_the_operators_guide();
+    for verb in ["bundle", "install"] {
         assert!(all.iter().any(|typed| typed.verb() == Some(verb)), "{verb}: {all:?}");
     }
     for typed in &all {
