@@ -25,6 +25,9 @@ impl Reader {
     /// What the reader has before this command, where the guide does not say how it came.
     #[track_caller]
     fn prepare(&self, typed: &Typed) {
+        if typed.verb().is_none() {
+            return;
+        }
         let is_there = !self.revisions().is_empty();
         let wants_none = typed.verb() == Some("install") || typed.has("--pre");
         if wants_none && is_there {
