@@ -449,7 +449,10 @@ fn list(asked: &Asked, below: &str, objects: &BTreeMap<String, Value>) -> Answer
             selector.is_empty()
                 || selector.split(',').all(|part| {
                     let (name, value) = part.split_once('=').expect("selector");
-                    of(name) == value
+                    match name.strip_suffix('!') {
+                        Some(name) => of(name) != value,
+                        None => of(name) == value,
+                    }
                 })
         })
     };
