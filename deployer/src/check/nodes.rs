@@ -127,10 +127,12 @@ fn why_none(workload: &Workload, nodes: &[Node]) -> (String, String) {
             nodes.first().map_or("NODE", String::as_str)
         ),
         // What Kubernetes sets itself says that the node is not well: no pod should bear with it.
-        Some((Refusal::Taint(taint), nodes)) if taint.starts_with("node.kubernetes.io/") => format!(
-            "kubectl describe node {}; Kubernetes takes {taint} off when that is mended",
-            nodes.first().map_or("NODE", String::as_str)
-        ),
+        Some((Refusal::Taint(taint), nodes)) if taint.starts_with("node.kubernetes.io/") => {
+            format!(
+                "kubectl describe node {}; Kubernetes takes {taint} off when that is mended",
+                nodes.first().map_or("NODE", String::as_str)
+            )
+        }
         Some((Refusal::Taint(taint), _)) => {
             format!("tolerate {taint} by pod.tolerations.{room} in the values")
         }

@@ -124,6 +124,8 @@ fn runs_without_a_cluster(typed: &Typed) {
             assert!(!matches!(code, None | Some(0 | 64 | 101 | 127)), "{typed:?}: {said}");
         }
         (Some(_), _) => {
+            // Checks are a report, on stdout.
+            let said = said + &String::from_utf8_lossy(&output.stdout);
             assert!(!matches!(code, None | Some(0 | 64 | 101 | 127)), "{typed:?}: {said}");
             assert!(said.contains("kubeconfig"), "{typed:?}: {said}");
         }
