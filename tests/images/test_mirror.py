@@ -99,8 +99,13 @@ def test_an_empty_mirror_without_upstream_waits_and_is_healthy(
     assert get(mirror, "/readyz") == b""
 
 
-def test_processes_that_others_leave_behind_are_put_to_rest(container: Callable[..., Container]) -> None:
-    mirror = container("maas-mirror", read_only=True)
+def test_processes_that_others_leave_behind_are_put_to_rest(
+    container: Callable[..., Container], tmp_path: Path
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    os.chown(volume, 65532, 65532)
+    mirror = container("maas-mirror", read_only=True, mounts={"/var/lib/maas-mirror": volume})
     wait_for("the health check", lambda: healthy(mirror), evidence=mirror.evidence)
     mirror.run("/usr/bin/busybox", "sh", "-c", "(busybox sleep 0.1 &)")
 
