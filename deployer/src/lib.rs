@@ -9,6 +9,7 @@
 //! | [`settings`] | what the chart tells a job |
 //! | [`version`] | MAAS's version numbers |
 //! | [`keyring`] | OpenPGP keyrings as MAAS takes them |
+//! | [`ports`] | the ports that a rack binds on its node's own network |
 //! | [`wait`] | bounded waits that say what they wait for |
 //! | [`maas`] | the client of MAAS's REST API |
 //! | [`region_command`] | runs `maas-region` and other programs of the images |
@@ -25,6 +26,7 @@
 //! | [`release`] | releases as Helm records them |
 //! | [`apply`] | has a cluster hold what was rendered, and waits for it |
 //! | [`jobs`] | a file a job |
+//! | [`check`] | judges whether an installation would work, or works |
 //! | [`status`] | how a release stands: one look at everything that tells |
 //! | [`support`] | all that somebody needs who is to help, and no secret |
 //! | [`cli`] | verbs, output, exit codes |
@@ -32,6 +34,7 @@
 pub mod apply;
 pub mod bundle;
 pub mod chart;
+pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod database;
@@ -41,6 +44,7 @@ pub mod jobs;
 pub mod keyring;
 pub mod maas;
 pub mod manifest;
+pub mod ports;
 pub mod region_command;
 pub mod release;
 pub mod render;

@@ -9,6 +9,7 @@
 //! | `ownership` | whose a field is, and how Helm's become ours |
 //! | `difference` | two states of an object, compared without noise and secrets |
 //! | `plan` | what would change, by server-side dry run; nothing is written |
+//! | `trial` | each object tried by itself, by dry run |
 //! | `diff` | what a plan changes, object by object |
 //! | `hooks` | hooks, as Helm runs them |
 //! | `ready` | whether a workload is as it should be |
@@ -44,6 +45,7 @@ mod ready;
 mod standing;
 mod streams;
 mod target;
+mod trial;
 mod trouble;
 mod uninstall;
 mod verb;
@@ -57,9 +59,12 @@ pub use documents::{ManifestError, documents};
 pub use error::{ApplyError, Conflict};
 pub use operation::{Done, Operation, Options};
 pub use phase::Phase;
+pub(crate) use phase::runs;
 pub use plan::{Action, Change, Plan};
 pub use progress::{News, Progress};
+pub(crate) use ready::{Readiness, of_object as readiness_of};
 pub use standing::{Object, PhaseState, Standing, phases};
+pub use trial::{Trial, try_each};
 pub(crate) use trouble::of_pod as trouble_of_pod;
 pub use trouble::{Trouble, TroubleKind};
 pub use uninstall::{Kept, Uninstall, Uninstalled};

@@ -18,7 +18,7 @@ use crate::cluster::{Applying, Cluster, ClusterError, Place};
 use crate::manifest::{Document, install_order};
 
 /// How many objects are looked at or written at once.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// What is done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Plan {
 }
 
 /// An object that the release has had: where, and what each of its revisions said.
-struct Held {
+pub(super) struct Held {
     place: Place,
     kind: String,
     objects: Vec<Value>,
@@ -165,7 +165,7 @@ impl Planning<'_> {
     }
 
     /// What the release has had, by how it is shown.
-    async fn before(
+    pub(super) async fn before(
         &self,
         kinds: &mut Kinds<'_>,
         held: &[Document],
@@ -182,7 +182,7 @@ impl Planning<'_> {
         Ok(before)
     }
 
-    async fn action(
+    pub(super) async fn action(
         &self,
         target: &Target,
         held: Option<&Held>,

@@ -7,12 +7,13 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::bundle::BundleArgs;
 use super::release::{
-    DiffArgs, HistoryArgs, InstallArgs, RollbackArgs, StatusArgs, SupportArgs, UninstallArgs,
-    UpgradeArgs,
+    CheckArgs, DiffArgs, HistoryArgs, InstallArgs, RollbackArgs, StatusArgs, SupportArgs,
+    UninstallArgs, UpgradeArgs,
 };
 use super::release_args::{ReleaseArgs, ValuesArgs};
 pub(super) use crate::duration::parse as duration;
 use crate::jobs::wait_for::Target;
+use crate::ports::Port;
 
 /// Installs MAAS on Kubernetes; in the cluster, runs the jobs of the chart.
 #[derive(Debug, Parser)]
@@ -84,6 +85,8 @@ pub(super) enum Verb {
     Uninstall(UninstallArgs),
     /// List the revisions of a release
     History(HistoryArgs),
+    /// Check that an installation would work, before it; or that one works
+    Check(CheckArgs),
     /// Say how a release stands: phases, pods, mirror, MAAS, certificates
     Status(StatusArgs),
     /// Gather what somebody needs who is to help in one archive, and no secret
@@ -223,6 +226,17 @@ pub(super) enum Job {
     },
     /// Check an installation: key, racks, images, mirror
     Test,
+    /// Look at the database: version, TLS, encoding, MAAS's role; nothing is changed
+    CheckDatabase,
+    /// Say which ports of this network are taken
+    CheckPorts {
+        /// udp/67, tcp/5248
+        #[arg(value_name = "PORT", required = true)]
+        ports: Vec<Port>,
+        /// The tables of Linux
+        #[arg(long, value_name = "DIR", default_value = "/proc/net", hide = true)]
+        tables: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

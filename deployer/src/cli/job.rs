@@ -91,6 +91,8 @@ async fn work(job: &Job, context: &Context) -> Result<Report, JobError> {
             probe::run(subject, *live, url.as_deref(), &context.settings.names()).await
         }
         Job::Test => jobs::test::run(context).await,
+        Job::CheckDatabase => jobs::check_database::run(context).await,
+        Job::CheckPorts { ports, tables } => jobs::check_ports::run(ports, tables),
     }
 }
 
@@ -113,6 +115,8 @@ fn name(job: &Job) -> &'static str {
         Job::RegisterRack { .. } => "register-rack",
         Job::Probe { .. } => "probe",
         Job::Test => "test",
+        Job::CheckDatabase => "check-database",
+        Job::CheckPorts { .. } => "check-ports",
     }
 }
 
@@ -138,6 +142,9 @@ fn show(name: &str, report: &Report, output: &Output) {
         "changes": report.changes,
         "notes": report.notes,
     });
+    if let (Some(facts), Some(object)) = (&report.facts, json.as_object_mut()) {
+        object.insert("facts".to_owned(), facts.clone());
+    }
     if let Some(object) = json.as_object_mut().filter(|_| !report.images.is_empty()) {
         object.insert("images".to_owned(), json!(report.images));
     }

@@ -47,6 +47,7 @@ pub fn run(args: Vec<OsString>) -> u8 {
         Verb::Rollback(args) => release::rollback(args, &output),
         Verb::Uninstall(args) => release::uninstall(args, &output),
         Verb::History(args) => release::history(args, &output),
+        Verb::Check(args) => release::check(args, &output),
         Verb::Status(args) => release::status(args, &output),
         Verb::SupportBundle(args) => release::support(args, &output),
         Verb::Template(args) => template::run(args, &output),

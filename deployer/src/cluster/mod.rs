@@ -9,6 +9,7 @@ mod mask;
 mod objects;
 mod place;
 mod reach;
+mod review;
 mod secrets;
 mod workloads;
 
@@ -26,6 +27,7 @@ pub use image::Image;
 pub use objects::{Applying, FIELD_MANAGER, Kind, prefix};
 pub use place::{Collection, Place};
 pub use reach::Forward;
+pub use review::{Right, ServerFacts};
 pub use secrets::{Made, SecretData};
 pub use workloads::{JobState, ListedJob, Pod, Scale};
 
@@ -53,6 +55,7 @@ pub const JOBS: &str = "maas-deployer-job";
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    address: String,
     namespace: String,
     /// How long it is asked again where there is no answer.
     persistence: Duration,
@@ -104,9 +107,17 @@ impl Cluster {
         // Here, where it is bounded and told; see `patiently`.
         config.default_retry = false;
         let namespace = config.default_namespace.clone();
+        let address = config.cluster_url.to_string();
         let client =
             Client::try_from(config).map_err(|error| ClusterError::Config(crate::chain(&error)))?;
-        Ok(Self { client, namespace, persistence: Duration::ZERO, end: None, is_impatient: false })
+        Ok(Self {
+            client,
+            address,
+            namespace,
+            persistence: Duration::ZERO,
+            end: None,
+            is_impatient: false,
+        })
     }
 
     /// The namespace that the pod is in, or the kubeconfig's context names; else
@@ -116,11 +127,24 @@ impl Cluster {
         &self.namespace
     }
 
+    /// The API server's address, as the configuration has it.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.address.trim_end_matches('/')
+    }
+
     /// A cluster behind a client of the caller's.
     #[must_use]
     pub fn with_client(client: Client) -> Self {
         let namespace = client.default_namespace().to_owned();
-        Self { client, namespace, persistence: Duration::ZERO, end: None, is_impatient: false }
+        Self {
+            client,
+            address: String::new(),
+            namespace,
+            persistence: Duration::ZERO,
+            end: None,
+            is_impatient: false,
+        }
     }
 
     /// As this one, but asks for minutes before it gives up: a verb of many calls

@@ -241,7 +241,7 @@ impl Cluster {
         }
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         doing: &str,
         method: &str,

@@ -4,6 +4,8 @@
 //! as it should be, and says what it changed. Ended half way, it leaves what the
 //! next run goes on from.
 
+pub mod check_database;
+pub mod check_ports;
 pub mod configure;
 pub mod create_admin;
 pub mod db_init;

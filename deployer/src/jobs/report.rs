@@ -9,6 +9,8 @@ pub struct Report {
     pub changes: Vec<String>,
     /// What it found as it should be, or left alone.
     pub notes: Vec<String>,
+    /// What it found, for programs; none where it only did something.
+    pub facts: Option<serde_json::Value>,
     /// The images that it saw to, with their files.
     pub(crate) images: Vec<Image>,
 }

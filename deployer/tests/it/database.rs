@@ -285,3 +285,43 @@ fn forward(address: &str, to: u16) -> u16 {
     });
     port
 }
+
+#[test]
+fn the_database_is_told_of_and_left_alone() {
+    let world = world("facts");
+    let facts = |world: &World| {
+        world.job(&["check-database", "-o", "json"]).run().expect(0).json()["facts"].clone()
+    };
+    let before = facts(&world);
+    assert_eq!(
+        (&before["session_user"], &before["tls"]),
+        (&json!(shared().superuser()), &json!(false))
+    );
+    assert!(before["version_number"].as_i64().expect("number") >= 140_000);
+    assert_eq!((&before["encoding"], &before["user"]["is_there"]), (&json!(null), &json!(false)));
+    assert_eq!(facts(&world), before, "it makes nothing");
+    world.job(&["db-init"]).run().expect(0);
+    let after = facts(&world);
+    assert_eq!((&after["encoding"], &after["user"]["refused"]), (&json!("UTF8"), &json!(null)));
+    world.public("secrets/db-user/DATABASE_PASSWORD", "another");
+    let refused = facts(&world)["user"]["refused"].clone();
+    assert_eq!(refused, json!("the server does not accept the password"));
+    world.public("secrets/db-admin/DATABASE_PASSWORD", "another");
+    world.job(&["check-database"]).run().failed(1, "check-database-password");
+}
+
+#[test]
+fn ports_that_are_bound_are_told() {
+    let world = World::new();
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a port");
+    let port = socket.local_addr().expect("address").port();
+    let named = format!("udp/{port}");
+    let run = world.job(&["check-ports", "-o", "json", &named]).run().expect(0);
+    assert_eq!(run.json()["facts"]["taken"], json!([named]));
+    drop(socket);
+    let loopback = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let named = format!("udp/{}", loopback.local_addr().expect("address").port());
+    let run = world.job(&["check-ports", "-o", "json", &named]).run().expect(0);
+    assert_eq!(run.json()["facts"]["taken"], json!([]));
+    world.job(&["check-ports", "sctp/1"]).run().expect(64);
+}

@@ -249,7 +249,10 @@ fn clocks_that_differ_by_ten_minutes_are_made_up_for_and_told() {
         let run = site.world.job(&["configure"]).run().expect(0);
         run.changed("set enable_analytics").changed("selected ubuntu/noble (amd64)");
         assert_eq!(run.stderr.matches("set the nodes' clocks by NTP").count(), 1, "{}", run.stderr);
-        assert!(run.stderr.contains(&format!("maas_is_ahead_s={}", &ahead[..2])), "{}", run.stderr);
+        let told = run.stderr.split("maas_is_ahead_s=").nth(1).unwrap();
+        let told: i64 = told.split_whitespace().next().unwrap().parse().unwrap();
+        // A busy machine takes its time between two looks at a clock.
+        assert!((told - ahead.parse::<i64>().unwrap()).abs() < 60, "{}", run.stderr);
         // Every request has a nonce of its own, that of the request before it was told as well.
         let asked = gate.http.asked();
         let mut nonces: Vec<&str> = asked

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 const GUIDE: &str = include_str!("../../../docs/deployer.md");
 const README: &str = include_str!("../../../README.md");
+const OPERATORS: &str = include_str!("../../../docs/operators-guide.md");
 
 /// Verbs that need nothing but values.
 const RENDER: [&str; 3] = ["template", "values", "images"];
@@ -87,6 +88,15 @@ fn of_the_readme() -> Vec<Typed> {
     commands(part.split_once("\n## ").expect("the next part").0)
 }
 
+/// The deployer's commands in the operator's guide, of its part on MAAS over an air gap.
+fn of_the_operators_guide() -> Vec<Typed> {
+    let part = OPERATORS.split_once("## MAAS over an air gap").expect("the part").1;
+    let typed = commands(part.split_once("\n## ").expect("the next part").0).into_iter();
+    // Taken out of the bundle, it stands in the folder.
+    let typed = typed.map(|typed| Typed(typed.0.trim_start_matches("./").to_owned()));
+    typed.filter(|typed| typed.verb().is_some()).collect()
+}
+
 /// A folder with the files that the commands name.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -114,6 +124,8 @@ fn runs_without_a_cluster(typed: &Typed) {
             assert!(!matches!(code, None | Some(0 | 64 | 101 | 127)), "{typed:?}: {said}");
         }
         (Some(_), _) => {
+            // Checks are a report, on stdout.
+            let said = said + &String::from_utf8_lossy(&output.stdout);
             assert!(!matches!(code, None | Some(0 | 64 | 101 | 127)), "{typed:?}: {said}");
             assert!(said.contains("kubeconfig"), "{typed:?}: {said}");
         }
@@ -141,7 +153,18 @@ fn the_guides_commands_are_there() {
 #[test]
 fn the_readmes_commands_are_there() {
     let all = of_the_readme();
-    for verb in ["install"] {
+    for verb in ["check", "install", "status"] {
+        assert!(all.iter().any(|typed| typed.verb() == Some(verb)), "{verb}: {all:?}");
+    }
+    for typed in &all {
+        runs_without_a_cluster(typed);
+    }
+}
+
+#[test]
+fn the_operators_guides_commands_are_there() {
+    let all = of_the_operators_guide();
+    for verb in ["bundle", "install"] {
         assert!(all.iter().any(|typed| typed.verb() == Some(verb)), "{verb}: {all:?}");
     }
     for typed in &all {

@@ -380,7 +380,7 @@ fn an_import_whose_maas_is_gone_says_what_was_missing() {
     site.world.job(&["configure"]).run().expect(0);
     let held = fixtures::Gate::new();
     site.upstream.fault(fixtures::Fault::on("squashfs").hold_after(1000, &held));
-    let job = site.world.job(&["import-images", "--retries", "0", "--timeout", "12s"]);
+    let job = site.world.job(&["import-images", "--retries", "0", "--timeout", "30s"]);
     let running = job.spawn();
     eventually("the import to begin", || running.stderr().contains("asked MAAS to import"));
     eventually("a look at the images to end", || {

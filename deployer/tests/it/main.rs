@@ -11,6 +11,7 @@
 mod bundle;
 mod bundles;
 mod calls;
+mod checks;
 mod database;
 mod drift;
 mod guide;
@@ -22,6 +23,7 @@ mod messages;
 mod migrations;
 mod quiesce;
 mod real_bundle;
+mod real_check;
 mod real_cluster;
 mod real_guide;
 mod real_release;

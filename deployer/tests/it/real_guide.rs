@@ -25,6 +25,9 @@ impl Reader {
     /// What the reader has before this command, where the guide does not say how it came.
     #[track_caller]
     fn prepare(&self, typed: &Typed) {
+        if typed.verb().is_none() {
+            return;
+        }
         let is_there = !self.revisions().is_empty();
         let wants_none = typed.verb() == Some("install") || typed.has("--pre");
         if wants_none && is_there {
@@ -45,8 +48,11 @@ impl Reader {
     /// Runs it in the namespace that is the test's own.
     #[track_caller]
     fn types(&self, typed: &Typed) {
-        let own = format!("-n {}", self.site.namespace.name);
+        let (name, own) = (&self.site.namespace.name, format!("-n {}", self.site.namespace.name));
         let mut here = Typed(typed.0.replace("-n maas", &own));
+        // The test's own is there already.
+        let (made, found) = (format!("get namespace {name}"), "create namespace maas");
+        here.0 = here.0.replace(found, &made);
         if here.has("--watch") {
             // Until Ctrl-C.
             here.0 = format!("timeout --signal INT 5 {}", here.0);

@@ -370,10 +370,11 @@ fn what_helm_uninstalled_and_remembers_is_installed_again() {
 #[test]
 fn of_two_that_begin_at_once_exactly_one_goes_on() {
     let Some(site) = Site::new("release-two") else { return };
-    site.with_values("install", "one.json", &[]).run().expect(0);
+    site.with_values("install", "one.json", &["--no-wait"]).run().expect(0);
     site.values("a.json", &extra(&json!({"of": "a"})));
     site.values("b.json", &extra(&json!({"of": "b"})));
-    let both = ["a.json", "b.json"].map(|file| site.with_values("upgrade", file, &[]).spawn());
+    let both =
+        ["a.json", "b.json"].map(|file| site.with_values("upgrade", file, &["--no-wait"]).spawn());
     let ended = both.map(crate::support::Running::wait);
     let won = ended.iter().position(|one| one.code == 0).expect("one goes on");
     // The other came to the record at the same moment, or saw it there.
@@ -490,7 +491,7 @@ fn each_right_that_is_lacking_is_named() {
     }
     allow(&all);
     // The one that lacked `update` could not close its record.
-    site.with_values("install", "more.json", &["--recover"])
+    site.with_values("install", "more.json", &["--recover", "--no-wait"])
         .env("KUBECONFIG", &path)
         .run()
         .expect(0);

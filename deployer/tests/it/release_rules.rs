@@ -359,12 +359,12 @@ fn a_phase_is_gone_to_and_gone_on_from() {
     run(&world, "upgrade", &off).run().expect(0);
     assert!(cluster.get("statefulsets/maas-syslog").is_none());
     // Where nothing is left for later phases, it is the whole.
-    let scale = [
+    let workers = [
         "--set",
-        "postgresql.enabled=true,manifests.syslog_statefulset=false,manifests.syslog_service=false,conf.maas.workers=2,pod.replicas.region=2",
+        "postgresql.enabled=true,manifests.syslog_statefulset=false,manifests.syslog_service=false,conf.maas.workers=3",
     ];
     let done =
-        run(&world, "upgrade", &[&scale[..], &["--phase", "region"]].concat()).run().expect(0);
+        run(&world, "upgrade", &[&workers[..], &["--phase", "region"]].concat()).run().expect(0);
     assert!(done.stdout.contains("upgraded maas in maas: revision 6"), "{}", done.stdout);
     // So is the last phase.
     run(&world, "upgrade", &[&db[..], &["--phase", "images"]].concat()).run().expect(0);

@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 /// The longest that a change on the cluster is waited for: two cores run all of Kubernetes, MAAS's
 /// stand-in and these tests.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Asks every half second until there is an answer; `what` is what the failure is called.
 ///

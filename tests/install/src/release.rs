@@ -159,6 +159,13 @@ impl Release {
         self.by(by, verb, &[returns, extra].concat()).0
     }
 
+    /// What the deployer sees with these values and `extra` arguments: `diff`, `check`.
+    #[track_caller]
+    #[must_use]
+    pub fn looked(&self, verb: &str, extra: &[&str]) -> Output {
+        self.by(Tool::Deployer, verb, extra).0
+    }
+
     #[track_caller]
     fn by(&self, by: Tool, verb: &str, more: &[&str]) -> (Output, Use) {
         let (chart, values) = (self.site.chart.display(), self.values_file());

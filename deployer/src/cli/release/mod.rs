@@ -1,8 +1,9 @@
-//! Verbs on a release: install, upgrade, rollback, uninstall, history, diff, status,
+//! Verbs on a release: install, upgrade, rollback, uninstall, history, check, diff, status,
 //! support-bundle.
 
 mod args;
 mod candidate;
+mod check;
 mod colour;
 mod diff;
 mod hints;
@@ -22,6 +23,7 @@ pub(super) use args::{
     DiffArgs, HistoryArgs, InstallArgs, ProgressMode, RollbackArgs, StatusArgs, SupportArgs,
     UninstallArgs, UpgradeArgs,
 };
+pub(super) use check::{CheckArgs, check};
 pub(super) use hints::{details, exit, hint};
 
 use self::args::{ChangeArgs, ClusterArgs};
@@ -175,11 +177,16 @@ async fn connect(
     // Whoever waits for a cluster that is not there learns it at once; later it
     // may go away for a while.
     cluster.greet().await.map_err(|error| Failure::apply(doing, &error.into()))?;
-    let namespace = match (release.named_namespace(), &args.kube_context) {
-        (None, Some(_)) => cluster.namespace().to_owned(),
-        _ => release.namespace(),
-    };
+    let namespace = namespace(args, release, Some(&cluster));
     Ok((cluster.persistent(), namespace))
+}
+
+/// The namespace that is meant; of another context than the current one, the cluster knows it.
+fn namespace(args: &ClusterArgs, release: &ReleaseArgs, cluster: Option<&Cluster>) -> String {
+    match (release.named_namespace(), &args.kube_context, cluster) {
+        (None, Some(_), Some(cluster)) => cluster.namespace().to_owned(),
+        _ => release.namespace(),
+    }
 }
 
 /// Who runs this: `root@host, process 123`, and what no other run has.

@@ -301,7 +301,7 @@ fn kinds(path: &str) -> Option<Value> {
 
 fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
     let Some((_, rest)) = asked.path().split_once("/namespaces/") else {
-        return failure(404, "the server could not find the requested resource");
+        return of_cluster(asked, objects);
     };
     let parts: Vec<&str> = rest.split('/').collect();
     let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
@@ -323,6 +323,9 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
         }
         ("POST", [namespace, kind]) => {
             let name = body["metadata"]["name"].as_str().unwrap_or_default();
+            if is_dry_run {
+                return Answer::json(201, &body);
+            }
             let key = format!("{namespace}/{kind}/{name}");
             if *namespace == "missing" {
                 return failure(404, "namespaces \"missing\" not found");
@@ -397,6 +400,30 @@ fn answer(asked: &Asked, objects: &mut BTreeMap<String, Value>) -> Answer {
     }
 }
 
+/// What is of no namespace: reviews, which allow everything, and lists. Objects without a
+/// namespace are put below `cluster`.
+fn of_cluster(asked: &Asked, objects: &BTreeMap<String, Value>) -> Answer {
+    let last = asked.path().rsplit('/').next().unwrap_or_default();
+    match (asked.method.as_str(), last) {
+        ("POST", "selfsubjectaccessreviews") => {
+            Answer::json(201, &json!({"status": {"allowed": true}}))
+        }
+        ("POST", "selfsubjectreviews") => {
+            Answer::json(201, &json!({"status": {"userInfo": {"username": "tester"}}}))
+        }
+        ("GET", "nodes" | "storageclasses") => list(asked, &format!("cluster/{last}/"), objects),
+        ("GET", "pods") => {
+            let items: Vec<&Value> = objects
+                .iter()
+                .filter(|(key, _)| key.contains("/pods/"))
+                .map(|(_, object)| object)
+                .collect();
+            Answer::json(200, &json!({"kind": "List", "metadata": {}, "items": items}))
+        }
+        _ => failure(404, "the server could not find the requested resource"),
+    }
+}
+
 fn new(object: Value) -> Value {
     static MADE: AtomicU64 = AtomicU64::new(0);
     let mut made = with_version(object, 1);
@@ -419,10 +446,14 @@ fn list(asked: &Asked, below: &str, objects: &BTreeMap<String, Value>) -> Answer
     let (labels, fields) = (selector("labelSelector"), selector("fieldSelector"));
     let fits = |selector: &Option<String>, of: &dyn Fn(&str) -> Value| {
         selector.as_ref().is_none_or(|selector| {
-            selector.split(',').all(|part| {
-                let (name, value) = part.split_once('=').expect("selector");
-                of(name) == value
-            })
+            selector.is_empty()
+                || selector.split(',').all(|part| {
+                    let (name, value) = part.split_once('=').expect("selector");
+                    match name.strip_suffix('!') {
+                        Some(name) => of(name) != value,
+                        None => of(name) == value,
+                    }
+                })
         })
     };
     let is_wanted = |object: &Value| {

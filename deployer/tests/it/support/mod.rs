@@ -13,7 +13,7 @@ pub(crate) use api_server::{ApiServer, Fault};
 pub(crate) use gate::{Gate, Spoil};
 pub(crate) use http::{Answer, Asked, HttpServer};
 pub(crate) use maas::Maas;
-pub(crate) use run::{Job, Running};
+pub(crate) use run::{Job, Run, Running};
 pub(crate) use world::World;
 
 /// The longest that anything is waited for. Never slept through: a test that passes does not take

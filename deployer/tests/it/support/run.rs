@@ -199,6 +199,27 @@ impl Run {
         run
     }
 
+    /// Checks the exit code, and that stdout says what is kept in `tests/messages/NAME.txt`.
+    #[track_caller]
+    pub(crate) fn told(self, code: i32, name: &str) -> Self {
+        let run = self.expect(code);
+        let mut text = run.stdout.clone();
+        for (from, to) in &run.names {
+            text = text.replace(from, to);
+        }
+        let text = without_digests(&without_ports(&text));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/messages")
+            .join(format!("{name}.txt"));
+        if std::env::var_os("E2E_BLESS").is_some() {
+            fixtures::write_file(&path, text.as_bytes()).expect("write the message");
+        }
+        let kept = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{name}.txt: {error}; it said:\n{text}"));
+        assert_eq!(text, kept, "the message {name}.txt");
+        run
+    }
+
     /// The error on stderr, with names for what differs from run to run.
     pub(crate) fn message(&self) -> String {
         let start = if self.stderr.starts_with("error: ") {
@@ -210,7 +231,7 @@ impl Run {
         for (from, to) in &self.names {
             text = text.replace(from, to);
         }
-        without_ports(&text)
+        without_digests(&without_ports(&text))
     }
 
     /// Checks that it changed something that is called so.
@@ -236,6 +257,26 @@ impl Run {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
+}
+
+/// A job's name ends in a digest of what it runs, which changes with the chart.
+fn without_digests(text: &str) -> String {
+    let is_digest = |part: &str| {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let (digest, rest) = part.split_at_checked(8).unwrap_or(("", part));
+        !digest.is_empty()
+            && digest.bytes().all(hex)
+            && digest.bytes().any(|b| b.is_ascii_digit())
+            && !rest.starts_with(|c: char| c.is_ascii_alphanumeric())
+    };
+    let mut parts = text.split('-');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push('-');
+        let kept = if is_digest(part) { "DIGEST".to_owned() + &part[8..] } else { part.to_owned() };
+        out.push_str(&kept);
+    }
+    out
 }
 
 fn without_ports(text: &str) -> String {

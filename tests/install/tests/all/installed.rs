@@ -18,6 +18,8 @@ pub(crate) fn figure(what: &str, used: Use) {
 }
 
 pub(crate) fn install(release: &Release) {
+    let said = release.looked("check", &["--pre"]).expect("maas-deployer check --pre");
+    assert!(!said.contains("FAIL"), "{said}");
     let (output, used) = release.applied(Tool::Deployer, "install", &[]);
     let said = output.expect("maas-deployer install");
     assert!(said.contains("installed maas in metal: revision 1, "), "{said}");
@@ -25,6 +27,20 @@ pub(crate) fn install(release: &Release) {
     let name = release.kube.complete(&release.object("import-images"));
     let log = release.kube.logs(&name);
     assert!(log.contains("xenial"), "{log}");
+}
+
+/// What the deployer says of it: nothing is wrong.
+pub(crate) fn status(release: &Release) {
+    let (output, used) = release.deployer("status", &[&release.name]);
+    println!("{}", output.expect("maas-deployer status"));
+    figure("maas-deployer status", used);
+    let (json, _) = release.deployer("status", &[&release.name, "--output", "json"]);
+    let json: serde_json::Value =
+        serde_json::from_str(&json.expect("maas-deployer status -o json")).expect("JSON");
+    assert_eq!(json["schema"], "maas-deployer/status/1");
+    let (checked, _) = release.deployer("check", &[&release.name]);
+    let said = checked.expect("maas-deployer check");
+    assert!(!said.contains("FAIL"), "{said}");
 }
 
 /// A client with the key that the chart left in its Secret.

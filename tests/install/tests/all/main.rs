@@ -41,6 +41,7 @@ const LIFE: Steps<Release> = &[
     ("the_api_key_works", installed::api_key),
     ("secrets_are_nowhere_else", installed::secrets),
     ("helm_test", installed::helm_test),
+    ("the_deployer_finds_nothing_wrong", installed::status),
     ("an_upgrade_with_nothing_changed", upgrades::nothing),
     ("an_upgrade_with_a_changed_setting", upgrades::setting),
     ("an_upgrade_with_a_changed_image", upgrades::image),

@@ -43,6 +43,7 @@ pub(crate) fn nothing(release: &Release) {
     let before = (pods(release), jobs(release), generations(release), release.revision());
     let writes = release.writes();
     assert!(writes > 0, "the log of writes is not that of this cluster");
+    release.looked("diff", &["--detailed-exitcode"]).expect("a diff with no difference");
     let (output, used) = release.applied(Tool::Deployer, "upgrade", &[]);
     let said = output.expect("maas-deployer upgrade");
     assert!(said.contains("nothing to change"), "{said}");
@@ -57,6 +58,11 @@ const NTP: &str = "conf.maas.ntp.ntp_servers={192.0.2.1,192.0.2.2}";
 pub(crate) fn setting(release: &Release) {
     let (pods_before, jobs_before) = (pods(release), jobs(release));
     let before = identity(release);
+    let differs = release.looked("diff", &["--detailed-exitcode", "--set", NTP]);
+    // The settings are a Secret's: that they change is told, and not to what.
+    let said = differs.expect_exit(2, "a diff");
+    assert!(said.contains(&release.object("settings")), "{said}");
+    assert!(!said.contains("192.0.2.2"), "{said}");
     release.apply(Tool::Deployer, "upgrade", &["--set", NTP]).expect("maas-deployer upgrade");
     assert_eq!(pods(release), pods_before);
     assert_eq!(identity(release), before);

@@ -1,4 +1,5 @@
-//! Every command of the operator's guide, read from it and run.
+//! Every command of the operator's guide, read from it and run, from the part on the mirror's own
+//! way over an air gap. What comes before it is about MAAS as a whole, and the deployer's tests run it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +13,8 @@ const UPSTREAM: &str = "https://images.maas.io/ephemeral-v3/stable/";
 
 /// The blocks between "```sh" and "```".
 fn blocks() -> Vec<String> {
-    let parts = GUIDE.split("```sh\n").skip(1);
+    let (_, mirror) = GUIDE.split_once("\n## Over an air gap\n").expect("the part");
+    let parts = mirror.split("```sh\n").skip(1);
     parts.map(|part| part.split("```").next().expect("a block").to_owned()).collect()
 }
 
