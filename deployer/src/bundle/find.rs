@@ -180,7 +180,7 @@ impl Finder {
                 (root, Origin::Layout(reader))
             }
             Some(Found::Docker(root, pieces)) => (root, Origin::Pieces(Arc::new(pieces))),
-            None => self.from_registry(wanted, observer).await?,
+            None => self.in_registry(wanted, observer).await?,
         };
         if let Some(digest) = name.digest()
             && Digest::of(&root) != *digest
@@ -191,7 +191,7 @@ impl Finder {
         search.run(wanted, root).await
     }
 
-    async fn from_registry(
+    async fn in_registry(
         &self,
         wanted: &Wanted,
         observer: &dyn Observer,

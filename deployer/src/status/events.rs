@@ -34,11 +34,14 @@ pub(super) async fn look(cluster: &Cluster, namespace: &str) -> Known<Vec<Value>
 
 /// Of these events, the last of objects whose names begin so.
 pub(super) fn of_release(events: &[Value], prefix: &str) -> Vec<EventState> {
+    // The pods of `check` try images by starting what cannot run; they are gone.
+    let probes = format!("{prefix}-check-");
+    let is_told = |name: &str| name.starts_with(prefix) && !name.starts_with(&probes);
     let mut all: Vec<EventState> = events
         .iter()
         .filter(|event| event.get("type").and_then(Value::as_str) == Some("Warning"))
         .map(read)
-        .filter(|event| event.object.split(' ').nth(1).is_some_and(|it| it.starts_with(prefix)))
+        .filter(|event| event.object.split(' ').nth(1).is_some_and(is_told))
         .filter(|event| {
             event.last.is_none_or(|last| Timestamp::now().as_second() - last.as_second() < OLD_S)
         })
@@ -85,6 +88,7 @@ mod tests {
         let events = vec![
             event("maas-region-0", now.to_string()),
             event("other-0", now.to_string()),
+            event("maas-check-images-1-bc018e-tdvpw", now.to_string()),
             event("maas-region-1", old.to_string()),
         ];
         let told = of_release(&events, "maas");

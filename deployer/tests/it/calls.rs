@@ -150,8 +150,8 @@ fn outcome(job: &str, call: &str, answer: &Answer) -> String {
     let whole = format!("{}\n{}", run.stdout, run.stderr);
     assert!(!whole.contains("panicked"), "{job}, {call}: {whole}");
     if run.code == 0 {
-        let notes = run.stdout.lines().filter(|line| line.contains("stays for now"));
-        let note = notes.last().map(|line| format!(": {line}")).unwrap_or_default();
+        let mut notes = run.stdout.lines().filter(|line| line.contains("stays for now"));
+        let note = notes.next_back().map(|line| format!(": {line}")).unwrap_or_default();
         return format!("0  done{note}");
     }
     let message = run.message();

@@ -37,8 +37,8 @@ use output::Output;
 /// Runs the program with `args` (the first is its name) and returns its exit
 /// code.
 #[must_use]
-pub fn run(args: Vec<OsString>) -> u8 {
-    let is_sent_from_outside = unread::is_sent_from_outside(&args);
+pub fn run(args: &[OsString]) -> u8 {
+    let is_sent_from_outside = unread::is_sent_from_outside(args);
     let code = run_verb(args);
     if is_sent_from_outside {
         unread::discard(&Output::default());
@@ -46,8 +46,8 @@ pub fn run(args: Vec<OsString>) -> u8 {
     code
 }
 
-fn run_verb(args: Vec<OsString>) -> u8 {
-    let cli = match config::parse(args.clone()) {
+fn run_verb(args: &[OsString]) -> u8 {
+    let cli = match config::parse(args.to_vec()) {
         Ok(cli) => cli,
         Err(config::ParseError::Clap(error)) => {
             // Help and version go to stdout and are no error.
@@ -61,7 +61,7 @@ fn run_verb(args: Vec<OsString>) -> u8 {
     };
     logging::start(&cli);
     if matches!(cli.verb, Verb::Serve(_)) && init::is_process_1() {
-        match init::run(&args) {
+        match init::run(args) {
             Ok(code) => return code,
             Err(error) => {
                 let reason = error.to_string();
