@@ -147,7 +147,7 @@ fn no_secret_is_in_a_bundle() {
 #[test]
 fn where_secrets_cannot_be_read_texts_are_left_out_unless_forced() {
     let (world, cluster) = planted();
-    cluster.refuse("/secrets?fieldSelector", 403);
+    cluster.refuse("/secrets?timeoutSeconds", 403);
     let out = world.path("bundle.tar.gz");
     let file = out.display().to_string();
     let verb = ["support-bundle", "-n", "maas", "-O", &file];
