@@ -28,7 +28,7 @@ const CHART: &str = "maas";
 pub struct Kept {
     /// Claims of volumes.
     pub volumes: Vec<String>,
-    /// Secrets that jobs made.
+    /// Secrets that jobs made, or the chart of passwords in the values.
     pub secrets: Vec<String>,
     /// Objects that say themselves that they are to be kept.
     pub objects: Vec<String>,
@@ -85,6 +85,12 @@ impl Doomed {
         let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
         Self { kind: kind.to_owned(), place, uid: uid.map(str::to_owned) }
     }
+}
+
+/// Whether a job of some release made this object.
+fn is_of_jobs(object: &Value) -> bool {
+    let labels = object.pointer("/metadata/labels");
+    labels.and_then(|labels| labels.get(MANAGED_BY.0)?.as_str()) == Some(MANAGED_BY.1)
 }
 
 impl<'a> Uninstall<'a> {
@@ -198,8 +204,9 @@ impl<'a> Uninstall<'a> {
     }
 
     /// What is kept unless it is purged: claims of the StatefulSets that the record
-    /// names, Secrets that jobs of this release made. Jobs make them in the release's
-    /// own namespace; in another, Secrets with these labels are another release's.
+    /// names, Secrets that jobs of this release made, and those that its chart made of
+    /// passwords in the values, also of a revision that is no longer recorded. All are in
+    /// the release's own namespace; in another, these labels are another release's.
     async fn data(&mut self) -> Result<(), ApplyError> {
         let space = self.owner.namespace.clone();
         let instance = format!("{INSTANCE}={}", self.owner.name);
@@ -208,10 +215,13 @@ impl<'a> Uninstall<'a> {
             let is_sure = self.belongings.has_claim(&claim);
             if is_sure { &mut self.volumes } else { &mut self.unsure }.push(place);
         }
-        let made =
-            format!("{instance},{}={},app.kubernetes.io/name={CHART}", MANAGED_BY.0, MANAGED_BY.1);
-        let found = self.labelled(&space, ("secrets", "Secret"), &made).await?;
-        self.secrets.extend(found.into_iter().map(|(_, place)| place));
+        let ours = format!("{instance},app.kubernetes.io/name={CHART}");
+        for (secret, place) in self.labelled(&space, ("secrets", "Secret"), &ours).await? {
+            if is_of_jobs(&secret) || (is_kept(&secret) && is_of(&secret, &self.owner)) {
+                self.kept.retain(|kept| *kept != place);
+                self.secrets.push(place);
+            }
+        }
         for place in self.belongings.api_keys(self.cluster, &self.owner).await {
             if !self.secrets.contains(&place) {
                 self.secrets.push(place);

@@ -378,6 +378,22 @@ fn an_uninstall_keeps_data_unless_told() {
         ["maas/persistentvolumeclaims/data-maas-region-0", "maas/secrets/maas-region-secret"]
     );
 
+    // A password that stood in the values of an earlier revision, and what the operator keeps.
+    let user = ["--set", "endpoints.maas_db.auth.user.password=given"];
+    run(&world, "install", &user).run().expect(0);
+    run(&world, "upgrade", &["--reset-values"]).run().expect(0);
+    let mut theirs = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {"meta.helm.sh/release-name": "maas",
+            "meta.helm.sh/release-namespace": "maas"}}});
+    let user = cluster.get("secrets/maas-db-user").expect("kept by the upgrade");
+    assert_eq!(user["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    theirs["metadata"]["annotations"]["helm.sh/resource-policy"] = json!("keep");
+    cluster.put("secrets/theirs", theirs);
+    let kept = run(&world, "uninstall", &["--yes", "-o", "json"]).run().expect(0).json();
+    assert_eq!(
+        kept["kept"]["secrets"],
+        json!(["Secret maas/maas-db-user", "Secret maas/maas-region-secret"])
+    );
     run(&world, "install", &[]).run().expect(0);
     let purged =
         run(&world, "uninstall", &["--yes", "--purge-data", "-o", "json"]).run().expect(0).json();
@@ -385,5 +401,7 @@ fn an_uninstall_keeps_data_unless_told() {
         purged["purged"]["volumes"],
         json!(["PersistentVolumeClaim maas/data-maas-region-0"])
     );
+    assert_eq!(purged["purged"]["secrets"], kept["kept"]["secrets"]);
+    cluster.remove("secrets/theirs");
     assert!(cluster.objects().is_empty(), "{:?}", cluster.objects().keys());
 }

@@ -4,7 +4,6 @@ use std::process::Command;
 
 use fixtures::Certificate;
 use install_tests::{Forward, Kube, Release, Tool, eventually, run};
-use serde_json::Value;
 
 use crate::installed::{api_key, complete_images, helm_test, maas, rack as rack_registered};
 use crate::upgrades::pods;
@@ -186,10 +185,7 @@ pub(crate) fn purged(release: &Release) {
         "all,secrets,configmaps,pvc,serviceaccounts,roles,rolebindings,poddisruptionbudgets";
     let args = [kinds, "--selector", &release.selector(None)];
     let left = release.kube.get(&args).expect("a list");
-    // A password that once stood in the values made a Secret that says itself that it stays.
-    let is_kept =
-        |one: &&Value| one["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep";
-    let names = left["items"].as_array().expect("items").iter().filter(|one| !is_kept(one));
+    let names = left["items"].as_array().expect("items").iter();
     let mut names: Vec<_> = names.map(|one| one["metadata"]["name"].clone()).collect();
     // Helm leaves it, for its log.
     names.retain(|name| *name != release.object("test"));
