@@ -72,14 +72,36 @@ impl Drop for Namespaces {
     }
 }
 
+/// [`KINDS`], known to the cluster until this is dropped: other tests count on their absence.
+struct Kinds;
+
+impl Kinds {
+    fn make() -> Self {
+        for kind in &KINDS {
+            apply(&definition(kind), &[]).unwrap();
+        }
+        Self
+    }
+}
+
+impl Drop for Kinds {
+    fn drop(&mut self) {
+        let names = KINDS.map(|(group, _, plural)| format!("{plural}.{group}"));
+        let deleted = kubectl()
+            .args(["delete", "customresourcedefinition", "--wait", "--timeout=60s"])
+            .args(names)
+            .output();
+        let is_gone = deleted.is_ok_and(|deleted| deleted.status.success());
+        assert!(is_gone || std::thread::panicking(), "the kinds are not gone");
+    }
+}
+
 #[test]
 #[ignore = "needs a cluster: KUBECONFIG and KUBECTL"]
 fn a_real_api_server_takes_every_object() {
     assert!(std::env::var_os("KUBECONFIG").is_some(), "KUBECONFIG names no cluster");
     let helm = Helm::find().expect("helm");
-    for kind in &KINDS {
-        apply(&definition(kind), &[]).unwrap();
-    }
+    let _kinds = Kinds::make();
     let _namespaces = Namespaces::make(&["maas", "ucp"]);
     // The kinds are served a moment after they are made.
     let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
