@@ -95,7 +95,7 @@ program() { # CRATE VARIABLE
         printf '%s\n' "$given"
         return
     fi
-    quietly cargo build --locked -p "$crate"
+    quietly cargo build --locked --workspace --bin "$crate"
     printf '%s/debug/%s\n' "$(target_dir)" "$crate"
 }
 

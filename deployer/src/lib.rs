@@ -33,6 +33,7 @@
 
 pub mod apply;
 pub mod bundle;
+pub mod certificate;
 pub mod chart;
 pub mod check;
 pub mod cli;

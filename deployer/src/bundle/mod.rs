@@ -42,6 +42,7 @@ pub mod pack;
 pub mod push;
 pub mod read;
 mod readme;
+mod search;
 pub mod unpack;
 mod upload;
 pub mod wanted;

@@ -9,6 +9,7 @@ use super::report::{Check, Report};
 use super::workloads::Workload;
 use super::{Checking, PRESENT, certificates, installed, secrets};
 use crate::apply::{ApplyError, Progress, readiness_of, try_each};
+use crate::certificate::expiry;
 use crate::cluster::Place;
 use crate::release::{Candidate, Stored};
 
@@ -99,8 +100,10 @@ impl Checking<'_> {
         };
         for name in wanted.keys().filter(is_certificate) {
             let held = self.cluster.secret(&self.names.namespace, name).await;
-            let pem = held.ok().flatten().and_then(|held| held.get("tls.crt").cloned());
-            let end = pem.and_then(|pem| certificates::end(pem.expose()));
+            let end = held.map_err(|error| error.to_string()).and_then(|held| {
+                let pem = held.as_ref().and_then(|held| held.get("tls.crt"));
+                expiry(pem.map_or("", |pem| pem.expose()).as_bytes())
+            });
             ends.push(certificates::judge(self.names, name, end, Timestamp::now()));
         }
         if ends.is_empty() {
