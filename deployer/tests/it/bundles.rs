@@ -126,10 +126,13 @@ fn no_secret_is_in_a_bundle() {
         "logs/maas-region-0/region.previous.log",
         "status.txt",
         "status.json",
+        "check.txt",
+        "check.json",
         "index.json",
     ] {
         assert!(files.contains_key(name), "no {name} in {:?}", files.keys());
     }
+    assert!(files["check.txt"].contains(" checks: "), "{}", files["check.txt"]);
     let log = &files["logs/maas-region-0/region.log"];
     assert!(log.contains("before (hidden)") && log.contains(" behind "), "{log}");
     assert!(files["objects/pods/maas-region-0.yaml"].contains("name: HARMLESS"));

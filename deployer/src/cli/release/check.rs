@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::args::duration;
 use super::super::failure::{Exit, Failure};
@@ -91,16 +91,17 @@ async fn run(args: &CheckArgs, doing: &str, output: &Output) -> Result<Exit, Fai
         Err(error) => {
             // Values that are wrong are told all the same.
             args.source.values.load()?;
-            let namespace = super::namespace(&args.cluster, &args.release, None);
-            return Ok(show(args, &namespace, &without_cluster(&error, args.pre), output));
+            let report = without_cluster(&error, args.pre);
+            return Ok(show(args, &names(args, None), &report, output));
         }
     };
-    let namespace = super::namespace(&args.cluster, &args.release, Some(&cluster));
-    let names = Names { release: args.release.release.clone(), namespace };
+    let names = names(args, Some(&cluster));
     let checking = Checking::new(&cluster, &names, args.how.options());
     let progress = progress::of(args.how.progress(), output);
     let work = async {
-        let (last, deployed) = last(&cluster, &names, args.pre).await?;
+        let found = last(&cluster, &names, args.pre).await;
+        let unread = |error| Failure::apply("cannot read the release's record", &error);
+        let (last, deployed) = found.map_err(unread)?;
         if !args.pre {
             return Ok(checking.present(last.as_ref(), &*progress).await);
         }
@@ -126,7 +127,12 @@ async fn run(args: &CheckArgs, doing: &str, output: &Output) -> Result<Exit, Fai
             return Ok(exit);
         }
     };
-    Ok(show(args, &names.namespace, &report, output))
+    Ok(show(args, &names, &report, output))
+}
+
+fn names(args: &CheckArgs, cluster: Option<&Cluster>) -> Names {
+    let namespace = super::namespace(&args.cluster, &args.release, cluster);
+    Names { release: args.release.release.clone(), namespace }
 }
 
 async fn connected(args: &CheckArgs) -> Result<Cluster, ClusterError> {
@@ -141,7 +147,7 @@ async fn last(
     cluster: &Cluster,
     names: &Names,
     is_pre: bool,
-) -> Result<(Option<Stored>, Option<Release>), Failure> {
+) -> Result<(Option<Stored>, Option<Release>), ApplyError> {
     let store = Store::new(cluster.clone(), &names.namespace, &names.release, by());
     let looked = async {
         let keys = store.keys().await?;
@@ -157,10 +163,20 @@ async fn last(
     match looked.await {
         Ok(found) => Ok(found),
         Err(StoreError::Cluster(error)) if is_pre && error.code() == Some(403) => Ok((None, None)),
-        Err(error) => {
-            Err(Failure::apply("cannot read the release's record", &ApplyError::from(error)))
-        }
+        Err(error) => Err(error.into()),
     }
+}
+
+/// What is found wrong with an installation where nothing may be made on the cluster: for
+/// people, and for programs.
+pub(super) async fn from_outside(
+    cluster: &Cluster,
+    names: &Names,
+) -> Result<(String, Value), ApplyError> {
+    let options = Options { pods: false, nodes: false, limit: Duration::ZERO };
+    let (last, _) = last(cluster, names, false).await?;
+    let report = Checking::new(cluster, names, options).present(last.as_ref(), &()).await?;
+    Ok((text(&report, false, false), described(names, false, &report)))
 }
 
 /// What cannot be removed now goes by itself, minutes later.
@@ -172,15 +188,19 @@ async fn clean(checking: &Checking<'_>, output: &Output) {
     }
 }
 
-fn show(args: &CheckArgs, namespace: &str, report: &Report, output: &Output) -> Exit {
-    output.json(&json!({
+fn described(names: &Names, is_pre: bool, report: &Report) -> Value {
+    json!({
         "schema": "maas-deployer/check/1",
-        "release": args.release.release,
-        "namespace": namespace,
-        "pre": args.pre,
+        "release": names.release,
+        "namespace": names.namespace,
+        "pre": is_pre,
         "ok": report.is_ok(),
         "groups": report.to_json(),
-    }));
+    })
+}
+
+fn show(args: &CheckArgs, names: &Names, report: &Report, output: &Output) -> Exit {
+    output.json(&described(names, args.pre, report));
     let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     output.data(&text(report, is_terminal, output.is_quiet()));
     match (report.is_ok(), args.pre) {

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -9,10 +10,15 @@ use tempfile::NamedTempFile;
 use super::super::failure::{Exit, Failure};
 use super::super::job::interrupted;
 use super::args::SupportArgs;
+use super::check::from_outside;
 use super::colour::{Paint, When};
 use super::{Context, status_json, status_text};
+use crate::check::Names;
 use crate::status::look;
 use crate::support::{Begin, Contents, Gathering, Options, SupportError};
+
+/// How long the checks may take.
+const CHECKS: Duration = Duration::from_secs(60);
 
 /// Where the archive goes.
 enum Target {
@@ -86,6 +92,16 @@ impl Context<'_> {
                 gathering.add_json("status.json", &status_json::described(&status))?;
             }
             Err(error) => gathering.left("status.json", &crate::chain(&error)),
+        }
+        let names = Names { release: self.name.to_owned(), namespace: self.namespace.to_owned() };
+        let checked = tokio::time::timeout(CHECKS, from_outside(self.cluster, &names)).await;
+        match checked {
+            Ok(Ok((text, report))) => {
+                gathering.add("check.txt", &text)?;
+                gathering.add_json("check.json", &report)?;
+            }
+            Ok(Err(error)) => gathering.left("check.json", &crate::chain(&error)),
+            Err(_) => gathering.left("check.json", "it took too long"),
         }
         Ok(())
     }

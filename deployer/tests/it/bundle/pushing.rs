@@ -134,6 +134,33 @@ fn an_upload_that_breaks_is_made_again() {
 }
 
 #[test]
+fn what_could_be_sent_is_there_where_the_rest_could_not() {
+    let site = Site::with(&|name| if name == "maas-deployer" { noise(3_000_000) } else { vec![] });
+    let path = site.made("b.tar");
+    let proxy = Proxy::before(site.to.address());
+    proxy.cut_uploads(1_000_000, 1000);
+    let destination = format!("{}/x", proxy.address());
+    let run = site.push_to(&path, &destination, &["--retries", "0"]).run().expect(3);
+    let told = run.message();
+    assert!(told.contains("because 1 of 5 images are not there\n"), "{told}");
+    assert!(told.contains("then run it again: it goes on from there"), "{told}");
+    let (lost, sent): (Vec<_>, Vec<_>) =
+        site.images.iter().partition(|image| image.starts_with("maas-deployer:"));
+    assert_eq!(lost.len(), 1);
+    for image in sent {
+        let original = digest(site.from.address(), &format!("boot/{image}"));
+        assert_eq!(digest(site.to.address(), &format!("x/{image}")), original);
+        assert!(run.stdout.contains(&format!("x/{image}: sent")), "{}", run.stdout);
+    }
+    let tag = "/v2/x/maas-deployer/manifests/";
+    assert_eq!(site.to.count(0, "PUT", tag), 0, "nothing incomplete has a name");
+    // The next run sends what is missing.
+    proxy.cut_uploads(0, 0);
+    let run = site.push_to(&path, &destination, &[]).run().expect(0);
+    assert_eq!(run.stdout.matches("there already").count(), site.images.len());
+}
+
+#[test]
 fn layers_that_images_share_are_mounted() {
     let site = Site::new();
     let path = site.path("b.tar");
