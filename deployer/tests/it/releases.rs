@@ -405,3 +405,15 @@ fn an_uninstall_keeps_data_unless_told() {
     cluster.remove("secrets/theirs");
     assert!(cluster.objects().is_empty(), "{:?}", cluster.objects().keys());
 }
+
+#[test]
+fn on_a_terminal_there_is_one_line_of_what_goes_on() {
+    let (world, _cluster) = start();
+    let running = run(&world, "install", &[]).on_terminal(24);
+    let shown = running.wait().expect(0).stdout;
+    for part in ["applying 11 workloads", "✓ configuration"] {
+        assert!(shown.contains(part), "no {part} in {shown:?}");
+    }
+    let (_, last) = shown.rsplit_once("\u{1b}[2K").expect("a line that was cleared");
+    assert!(last.contains("installed maas"), "{last:?}");
+}

@@ -227,3 +227,40 @@ fn a_watch_tells_what_changes_until_it_is_interrupted() {
     let ended = running.wait().expect(130);
     assert_eq!(ended.stdout.matches("MAAS 3.").count(), 1, "told once:\n{}", ended.stdout);
 }
+
+#[test]
+fn on_a_terminal_a_watch_draws_one_screen_anew() {
+    let (world, cluster) = installed(&[]);
+    put_pod(&cluster, json!({"ready": true, "snapshot": "sha256:0123456789abcdef"}));
+    let watch = |rows: u16| status(&world, &["--watch", "--interval", "1s"]).on_terminal(rows);
+    let running = watch(60);
+    eventually("the first screen", || running.stdout().contains("serves snapshot 0123456789ab"));
+    put_pod(&cluster, json!({"ready": true, "snapshot": "sha256:fedcba9876543210"}));
+    eventually("the second", || running.stdout().contains("serves snapshot fedcba987654"));
+    running.signal(rustix::process::Signal::INT);
+    let shown = running.wait().expect(130).stdout;
+    assert_eq!(shown.matches("\u{1b}[2J").count(), 1, "cleared once");
+    assert!(screens(&shown).len() >= 2, "{shown:?}");
+    // What does not fit is left out, and never the verdict.
+    let running = watch(20);
+    eventually("two screens", || screens(&running.stdout()).len() >= 2);
+    running.signal(rustix::process::Signal::INT);
+    for screen in screens(&running.wait().expect(130).stdout) {
+        assert_eq!(screen.matches("\r\n").count(), 19, "{screen:?}");
+        assert!(screen.contains("more lines: see all") && screen.contains("verdict"), "{screen:?}");
+    }
+}
+
+/// Whole screens: lines that do not wrap, each over what was there before, and what was below
+/// is gone.
+fn screens(shown: &str) -> Vec<String> {
+    let all = shown.split("\u{1b}[H").filter(|screen| screen.ends_with("\u{1b}[?7h\u{1b}[J"));
+    all.map(|screen| {
+        let drawn = screen.trim_start_matches("\u{1b}[2J");
+        assert!(drawn.starts_with("\u{1b}[?7lrelease "), "{drawn:?}");
+        let lines = drawn.matches("\r\n").count();
+        assert_eq!(drawn.matches("\u{1b}[K\r\n").count(), lines, "{drawn:?}");
+        drawn.to_owned()
+    })
+    .collect()
+}

@@ -13,6 +13,9 @@ use crate::wait::spoken;
 /// How much of a line is shown.
 const WIDTH: usize = 200;
 
+/// The name of the last part of a screen.
+pub(super) const VERDICT: &str = "verdict";
+
 /// A part of the screen: its name, and its lines.
 type Section = (&'static str, Vec<(Colour, String)>);
 
@@ -70,7 +73,7 @@ fn sections(status: &Status, with_ages: bool) -> Vec<Section> {
         "events",
         known(&status.events, |all| all.iter().map(|it| event(it, with_ages)).collect()),
     ));
-    all.push(("verdict", verdict(&status.problems)));
+    all.push((VERDICT, verdict(&status.problems)));
     all
 }
 

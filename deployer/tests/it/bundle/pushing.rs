@@ -35,6 +35,20 @@ fn a_registry_gets_what_install_pulls_and_nothing_twice() {
 }
 
 #[test]
+fn on_a_terminal_there_are_bars_and_then_only_what_was_done() {
+    let site = Site::new();
+    let path = site.made("b.tar");
+    let running = site.push(&path, "site/maas", &[]).on_terminal(24);
+    let shown = running.wait().expect(0).stdout;
+    // Drawn over, and at the end taken away.
+    assert!(shown.contains("\u{1b}[2K"), "{shown:?}");
+    let (_, last) = shown.rsplit_once("\u{1b}[2K").expect("a line that was cleared");
+    for image in &site.images {
+        assert!(last.contains(&format!("site/maas/{image}: sent")), "{last:?}");
+    }
+}
+
+#[test]
 fn skopeo_copies_images_out_of_a_bundle_and_back() {
     let site = Site::new();
     let path = site.made("b.tar").display().to_string();

@@ -2,13 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 
 use super::PATIENCE;
@@ -67,6 +71,26 @@ impl Job {
         self.spawn().wait()
     }
 
+    /// As [`Self::spawn`], with a terminal of so many lines for all that it writes: [`Running::stdout`] has what
+    /// the terminal got.
+    #[track_caller]
+    pub(crate) fn on_terminal(mut self, rows: u16) -> Running {
+        let shown = tempfile::tempfile().expect("file for what is shown");
+        let (ours, theirs) = terminal(rows).expect("a terminal");
+        self.command.stdout(theirs.try_clone().expect("stdout")).stderr(theirs);
+        self.command.env("TERM", "xterm").env_remove("NO_COLOR");
+        let child = self.command.spawn().expect("start maas-deployer");
+        let mut copy = shown.try_clone().expect("what is shown");
+        // It ends with an error when nobody has the other end any more. The command has it, too.
+        drop(self.command);
+        let reader = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut &ours, &mut copy);
+        });
+        let stderr = tempfile::tempfile().expect("file for stderr");
+        let (names, secrets) = (self.names, self.secrets);
+        Running { child, stdout: shown, stderr, names, secrets, reader: Some(reader) }
+    }
+
     #[track_caller]
     pub(crate) fn spawn(mut self) -> Running {
         // Files, not pipes: the program must never wait for a test to read.
@@ -75,8 +99,22 @@ impl Job {
         self.command.stdout(stdout.try_clone().expect("stdout"));
         self.command.stderr(stderr.try_clone().expect("stderr"));
         let child = self.command.spawn().expect("start maas-deployer");
-        Running { child, stdout, stderr, names: self.names, secrets: self.secrets }
+        let (names, secrets) = (self.names, self.secrets);
+        Running { child, stdout, stderr, names, secrets, reader: None }
     }
+}
+
+/// A terminal of 100 columns: our end and that of the program.
+fn terminal(rows: u16) -> std::io::Result<(File, File)> {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let name = ptsname(&ours, Vec::new())?;
+    let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+    let theirs = File::options().read(true).write(true).open(path)?;
+    let size = Winsize { ws_row: rows, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&theirs, size)?;
+    Ok((File::from(ours), theirs))
 }
 
 /// A run under way. Dropped, it is killed.
@@ -86,6 +124,7 @@ pub(crate) struct Running {
     stderr: File,
     names: Vec<(String, String)>,
     secrets: Vec<String>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -116,6 +155,9 @@ impl Running {
             assert!(Instant::now() < end, "it does not end; it said: {}", self.stderr());
             std::thread::sleep(std::time::Duration::from_millis(2));
         };
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the terminal is read");
+        }
         let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
         let run = Run {
             code: code.unwrap_or(-1),
