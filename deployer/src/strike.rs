@@ -165,6 +165,15 @@ fn login_of(text: &str) -> Option<&str> {
     login.split_once(':').map(|(_, password)| password)
 }
 
+/// The forms of a secret in which it is likely to be written, its lines apart.
+pub(crate) fn forms(secret: &str) -> Vec<String> {
+    let mut forms = escaped(secret);
+    if secret.len() >= SHORT {
+        forms.extend(encoded(secret.as_bytes()));
+    }
+    forms
+}
+
 /// A text as JSON, YAML, shells and URLs write it, and as it is.
 fn escaped(text: &str) -> Vec<String> {
     let json = serde_json::to_string(text).unwrap_or_default();

@@ -29,7 +29,11 @@ impl Current {
 /// What is known of a release before anything is done.
 pub(super) struct Before {
     pub(super) keys: Vec<Key>,
+    /// The newest revision. One that was never finished is a failed one here, and not yet in
+    /// its record.
     pub(super) last: Option<Stored>,
+    /// What that one was.
+    pub(super) given_up: Option<Status>,
     /// All objects that the release may have on the cluster, as each revision had them.
     pub(super) held: Vec<Document>,
 }
@@ -38,8 +42,7 @@ impl Before {
     /// Whether something of the release is there that an installation cannot go on with.
     pub(super) fn is_there(&self) -> bool {
         let since = self.keys.iter().rev().take_while(|key| key.status != Status::Uninstalled);
-        let is_there =
-            |status| matches!(status, Status::Deployed | Status::Superseded | Status::Uninstalling);
+        let is_there = |status| matches!(status, Status::Deployed | Status::Superseded);
         since.into_iter().any(|key| is_there(key.status))
     }
 }
@@ -65,40 +68,45 @@ impl Operation<'_> {
     pub(super) async fn before(&self) -> Result<Before, ApplyError> {
         let mut keys = self.store.keys().await?;
         let mut last = self.store.last(&keys).await?;
+        let mut given_up = None;
         if let Some(stored) = &mut last
-            && stored.release.info.status.is_pending()
+            && stored.release.info.status.is_under_way()
         {
-            self.recover(stored).await?;
+            given_up = Some(self.recover(stored)?);
             if let Some(key) = keys.last_mut() {
                 key.status = Status::Failed;
             }
         }
         let held = self.held(&keys, last.as_ref()).await?;
-        Ok(Before { keys, last, held })
+        Ok(Before { keys, last, given_up, held })
     }
 
-    /// A revision that was never finished is explained, or given up.
-    async fn recover(&self, stored: &mut Stored) -> Result<(), ApplyError> {
-        let status = stored.release.info.status;
+    /// A revision that was never finished is explained, or counts as failed; gives what it was.
+    fn recover(&self, stored: &mut Stored) -> Result<Status, ApplyError> {
+        let (status, revision) = (stored.release.info.status, stored.release.version);
         if !self.options.recover {
-            return Err(ApplyError::Pending {
-                name: self.owner.name.clone(),
-                revision: stored.release.version,
-                status: status.text(),
-                age: stored.begun(),
-                by: stored.maker(),
-            });
+            return Err(pending(&self.owner.name, stored));
         }
-        if !self.options.dry_run {
-            stored.release.info.status = Status::Failed;
-            stored.release.info.description =
-                format!("Given up by --recover: it was {} and never finished", status.text());
-            self.store.update(stored).await?;
+        stored.release.info.status = Status::Failed;
+        stored.release.info.description =
+            format!("Given up by --recover: it was {} and never finished", status.text());
+        if self.options.dry_run {
+            self.progress.tell(News::Warning(format!(
+                "revision {revision} is {} and was never finished; it would be given up",
+                status.text()
+            )));
         }
-        let revision = stored.release.version;
+        Ok(status)
+    }
+
+    /// Records that a revision is given up, now that another is made.
+    pub(super) async fn give_up(&self, before: &Before) -> Result<(), ApplyError> {
+        let (Some(last), Some(was)) = (&before.last, before.given_up) else { return Ok(()) };
+        self.store.update(&mut last.clone()).await?;
         self.progress.tell(News::Warning(format!(
-            "revision {revision} was {} and never finished; it is given up",
-            status.text()
+            "revision {} was {} and never finished; it is given up",
+            last.release.version,
+            was.text()
         )));
         Ok(())
     }
@@ -124,5 +132,16 @@ impl Operation<'_> {
             held.extend(named(documents(&manifest)?));
         }
         Ok(held)
+    }
+}
+
+/// That a revision is under way, or was interrupted.
+pub(super) fn pending(name: &str, stored: &Stored) -> ApplyError {
+    ApplyError::Pending {
+        name: name.to_owned(),
+        revision: stored.release.version,
+        status: stored.release.info.status.text(),
+        age: stored.begun(),
+        by: stored.maker(),
     }
 }

@@ -121,7 +121,7 @@ fn strike(candidate: &Candidate, last: Option<&Release>) -> Result<Strike, Apply
 
 fn pending(last: &Stored) -> Option<String> {
     let status = last.release.info.status;
-    status.is_pending().then(|| {
+    status.is_under_way().then(|| {
         let (revision, begun, by) = (last.release.version, last.begun(), last.maker());
         format!("revision {revision} is {} since {begun}, begun by {by}", status.text())
     })

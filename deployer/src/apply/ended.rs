@@ -126,8 +126,14 @@ impl Ended<'_> {
                     Some(Seen::PodGone(gone)) => {
                         self.pod = self.pod.take().filter(|pod| pod.name_any() != gone);
                     }
+                    Some(Seen::Listed { kind: streams::POD, names, .. }) => {
+                        self.pod = self.pod.take().filter(|pod| names.contains(&pod.name_any()));
+                    }
+                    Some(Seen::Listed { names, .. }) if !names.contains(&name) => {
+                        return Err(self.deleted(&space));
+                    }
                     Some(Seen::Broken(error)) => last = still_allowed(&error)?,
-                    Some(Seen::Event(_)) => {}
+                    Some(Seen::Event(_) | Seen::Listed { .. }) => {}
                 },
                 _ = tick.tick() => {}
                 () = sleep_until(end) => return Err(self.over(last, &space).await),

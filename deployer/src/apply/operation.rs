@@ -221,7 +221,9 @@ impl<'a> Operation<'a> {
             release.info.first_deployed = release.info.last_deployed.clone();
         }
         let labels = before.last.as_ref().map(Store::user_labels).unwrap_or_default();
+        self.give_up(&before).await?;
         let mut stored = self.store.create(release, labels).await?;
+        self.forget_old().await;
         let result = self.perform(verb, plan, &wanted, &before.held, &mut stored).await;
         match result {
             Ok(plan) => {
@@ -311,6 +313,13 @@ impl<'a> Operation<'a> {
 
     /// Revisions before the one that is deployed now. Best effort: as far as they are
     /// still called deployed, the newest counts.
+    async fn forget_old(&self) {
+        if let Err(error) = self.store.forget_old().await {
+            let text = format!("old revisions are still there: {}", crate::chain(&error));
+            self.progress.tell(News::Warning(text));
+        }
+    }
+
     async fn supersede(&self, deployed: u32) {
         if let Err(error) = self.supersede_all(deployed).await {
             let text =

@@ -1,5 +1,6 @@
 //! Watches, as one stream of what they see.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// How long one watch lasts, in seconds. A server that lost its power closes no
 /// connection: that it is gone is noticed when a watch does not end by itself.
 const WATCH_S: u32 = 20;
+
+/// The kind of pods, in [`Seen::Listed`].
+pub(crate) const POD: &str = "Pod";
 
 struct Pauses(Duration);
 
@@ -61,6 +65,12 @@ pub(crate) enum Seen {
     },
     Pod(Box<Pod>),
     PodGone(String),
+    /// All that is there of a kind: what else was seen of it went while nobody watched.
+    Listed {
+        kind: &'static str,
+        namespace: String,
+        names: BTreeSet<String>,
+    },
     Event(String),
     /// The watch broke; it goes on by itself.
     Broken(watcher::Error),
@@ -87,38 +97,22 @@ pub(crate) fn of_kind(cluster: &Cluster, space: &str, kind: &str) -> BoxStream<'
         "StatefulSet" => sets(cluster, space),
         "Deployment" => {
             let look = kind_of("Deployment", ready::of_deployment);
-            stream_of::<Deployment>(cluster, space, all(), look)
+            stream_of::<Deployment>(cluster, space, all(), "Deployment", look)
         }
         "DaemonSet" => {
             let look = kind_of("DaemonSet", ready::of_daemon_set);
-            stream_of::<DaemonSet>(cluster, space, all(), look)
+            stream_of::<DaemonSet>(cluster, space, all(), "DaemonSet", look)
         }
-        _ => stream_of::<Job>(cluster, space, all(), kind_of("Job", ready::of_job)),
+        _ => stream_of::<Job>(cluster, space, all(), "Job", kind_of("Job", ready::of_job)),
     }
 }
 
-/// What is seen of one Job and of its pods. That it is gone is seen too where it went
-/// while nobody watched.
+/// What is seen of one Job and of its pods.
 pub(crate) fn of_job(cluster: &Cluster, space: &str, name: &str) -> Streams {
     let mut streams = SelectAll::new();
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let (gone, mut is_listed) = ((name.to_owned(), space.to_owned()), false);
-    let job = kind_of("Job", ready::of_job);
-    let look = move |event| match event {
-        Event::Init => {
-            is_listed = false;
-            None
-        }
-        Event::InitDone if !is_listed => {
-            let (name, namespace) = gone.clone();
-            Some(Seen::Gone { kind: "Job", name, namespace })
-        }
-        event => {
-            is_listed = true;
-            job(event)
-        }
-    };
-    streams.push(stream_of::<Job>(cluster, space, config, look));
+    let look = kind_of("Job", ready::of_job);
+    streams.push(stream_of::<Job>(cluster, space, config, "Job", look));
     streams.push(of_pods(cluster, space, &format!("batch.kubernetes.io/job-name={name}")));
     streams
 }
@@ -126,19 +120,18 @@ pub(crate) fn of_job(cluster: &Cluster, space: &str, name: &str) -> Streams {
 /// What is seen of pods with these labels.
 pub(crate) fn of_pods(cluster: &Cluster, space: &str, labels: &str) -> BoxStream<'static, Seen> {
     let config = watcher::Config::default().labels(labels);
-    stream_of::<Pod>(cluster, space, config, pod_seen)
+    stream_of::<Pod>(cluster, space, config, POD, pod_seen)
 }
 
 /// The warnings of a namespace, from now on.
 pub(crate) fn of_warnings(cluster: &Cluster, space: &str) -> BoxStream<'static, Seen> {
     let config = watcher::Config::default().fields("type=Warning");
-    stream_of::<KubeEvent>(cluster, space, config, event_seen)
+    stream_of::<KubeEvent>(cluster, space, config, "Event", event_seen)
 }
 
 fn sets(cluster: &Cluster, space: &str) -> BoxStream<'static, Seen> {
-    stream_of::<StatefulSet>(cluster, space, watcher::Config::default(), |event| {
-        seen("StatefulSet", event, ready::of_stateful_set, ready::revision_of)
-    })
+    let look = |event| seen("StatefulSet", event, ready::of_stateful_set, ready::revision_of);
+    stream_of::<StatefulSet>(cluster, space, watcher::Config::default(), "StatefulSet", look)
 }
 
 fn kind_of<K: kube::Resource + 'static>(
@@ -152,7 +145,8 @@ fn stream_of<K>(
     cluster: &Cluster,
     space: &str,
     config: watcher::Config,
-    mut look: impl FnMut(Event<K>) -> Option<Seen> + Send + 'static,
+    kind: &'static str,
+    look: impl Fn(Event<K>) -> Option<Seen> + Send + 'static,
 ) -> BoxStream<'static, Seen>
 where
     K: Clone + Debug + DeserializeOwned + Send + 'static,
@@ -160,15 +154,46 @@ where
 {
     let api: Api<K> = Api::namespaced(cluster.client(), space);
     let config = config.timeout(WATCH_S);
+    let mut listed = Listed { kind, namespace: space.to_owned(), names: BTreeSet::new() };
     watcher(api, config)
         .backoff(Pauses(FIRST_PAUSE))
         .filter_map(move |event| {
             std::future::ready(match event {
-                Ok(event) => look(event),
+                Ok(event) => match listed.note(&event) {
+                    Some(all) => Some(all),
+                    None => look(event),
+                },
                 Err(error) => Some(Seen::Broken(error)),
             })
         })
         .boxed()
+}
+
+/// What a list has so far.
+struct Listed {
+    kind: &'static str,
+    namespace: String,
+    names: BTreeSet<String>,
+}
+
+impl Listed {
+    /// All of it, where this is the list's end.
+    fn note<K: kube::Resource>(&mut self, event: &Event<K>) -> Option<Seen> {
+        match event {
+            Event::Init => self.names.clear(),
+            Event::InitApply(object) => drop(self.names.insert(object.name_any())),
+            Event::InitDone => {
+                let (kind, namespace) = (self.kind, self.namespace.clone());
+                return Some(Seen::Listed {
+                    kind,
+                    namespace,
+                    names: std::mem::take(&mut self.names),
+                });
+            }
+            Event::Apply(_) | Event::Delete(_) => {}
+        }
+        None
+    }
 }
 
 fn seen<K: kube::Resource>(

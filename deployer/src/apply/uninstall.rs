@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::before::pending;
 use super::belongings::{Belongings, INSTANCE};
 use super::complete::named;
 use super::documents::documents;
@@ -94,7 +95,8 @@ fn is_of_jobs(object: &Value) -> bool {
 }
 
 impl<'a> Uninstall<'a> {
-    /// Looks at what there is. Nothing is changed.
+    /// Looks at what there is. Nothing is changed. With `recover` also where another run
+    /// changes the release, or was interrupted; an uninstall is always gone on with.
     ///
     /// # Errors
     /// [`ApplyError`]; [`ApplyError::Absent`] where there is no such release.
@@ -103,6 +105,7 @@ impl<'a> Uninstall<'a> {
         name: &str,
         namespace: &str,
         by: impl Into<Holder>,
+        recover: bool,
     ) -> Result<Self, ApplyError> {
         let store = Store::new(cluster.clone(), namespace, name, by);
         let owner = Owner { name: name.to_owned(), namespace: namespace.to_owned() };
@@ -111,6 +114,9 @@ impl<'a> Uninstall<'a> {
             let (name, namespace) = (owner.name, owner.namespace);
             return Err(ApplyError::Absent { name, namespace });
         };
+        if last.release.info.status.is_pending() && !recover {
+            return Err(pending(name, &last));
+        }
         let mut looked = Self {
             cluster,
             store,
@@ -264,6 +270,7 @@ impl<'a> Uninstall<'a> {
         last.release.info.status = Status::Uninstalling;
         last.release.info.deleted = Stamp::now();
         "Deletion in progress (or silently failed)".clone_into(&mut last.release.info.description);
+        self.store.claim(&mut last);
         self.store.update(&mut last).await?;
         let (store, owner) = (self.store.clone(), self.owner.clone());
         let cluster = &self.cluster.clone().until(end);

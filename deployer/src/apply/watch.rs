@@ -23,6 +23,13 @@ use crate::cluster::{Cluster, ClusterError, Place};
 /// How often it is looked whether a grace is over, and told what is waited for.
 const TICK: Duration = Duration::from_secs(1);
 
+/// A Job waits for those of earlier phases, and fails where one of them does. That they fail
+/// together is waited for so long, to tell the cause.
+const TOGETHER: Duration = Duration::from_secs(15);
+
+/// What is said of a workload that is gone.
+const NOT_THERE: &str = "it is not there";
+
 /// A workload that is waited for.
 #[derive(Clone, Debug)]
 struct Workload {
@@ -65,6 +72,8 @@ pub(crate) struct Watch<'a> {
     workloads: Vec<Workload>,
     ill: HashMap<String, Ill>,
     over: BTreeSet<Phase>,
+    /// Since when a workload has failed.
+    failed_since: Option<Instant>,
     last_event: Option<String>,
     last_break: Option<ClusterError>,
     progress: &'a dyn Progress,
@@ -93,6 +102,7 @@ pub(crate) async fn wait_ready(
         workloads,
         ill: HashMap::new(),
         over: BTreeSet::new(),
+        failed_since: None,
         last_event: None,
         last_break: None,
         progress,
@@ -154,11 +164,12 @@ impl Watch<'_> {
             }
             Seen::Gone { kind, name, namespace } => {
                 if let Some(one) = self.find(kind, &name, &namespace) {
-                    one.state = Readiness::Waiting("it is not there".to_owned());
+                    one.state = Readiness::Waiting(NOT_THERE.to_owned());
                 }
             }
             Seen::Pod(pod) => self.note_pod(*pod),
             Seen::PodGone(name) => drop(self.ill.remove(&name)),
+            Seen::Listed { kind, namespace, names } => self.note_list(kind, &namespace, &names),
             Seen::Event(text) => {
                 // An event of something else in the namespace is none of ours.
                 if self.workloads.iter().any(|one| text.starts_with(&one.name)) {
@@ -168,6 +179,22 @@ impl Watch<'_> {
             Seen::Broken(error) => return self.note_break(&error),
         }
         Ok(())
+    }
+
+    /// What is no longer there went while nobody watched.
+    fn note_list(&mut self, kind: &str, namespace: &str, names: &BTreeSet<String>) {
+        if kind == streams::POD {
+            let is_there = |name: &String, ill: &mut Ill| {
+                names.contains(name) || ill.pod.namespace().as_deref() != Some(namespace)
+            };
+            self.ill.retain(is_there);
+        }
+        for one in &mut self.workloads {
+            let is_here = one.kind == kind && one.namespace == namespace;
+            if is_here && !names.contains(&one.name) {
+                one.state = Readiness::Waiting(NOT_THERE.to_owned());
+            }
+        }
     }
 
     fn find(&mut self, kind: &str, name: &str, namespace: &str) -> Option<&mut Workload> {
@@ -207,10 +234,21 @@ impl Watch<'_> {
     }
 
     async fn look_for_trouble(&mut self) -> Result<(), ApplyError> {
-        if let Some(failed) = first_failed(&self.workloads) {
+        let now = Instant::now();
+        let Some(failed) = first_failed(&self.workloads) else {
+            self.failed_since = None;
+            return self.look_at_pods(now).await;
+        };
+        let since = *self.failed_since.get_or_insert(now);
+        if before(&self.workloads, failed.phase).next().is_none()
+            || now.duration_since(since) >= TOGETHER
+        {
             return Err(ApplyError::Trouble(Box::new(self.failed(failed).await)));
         }
-        let now = Instant::now();
+        self.look_at_pods(now).await
+    }
+
+    async fn look_at_pods(&mut self, now: Instant) -> Result<(), ApplyError> {
         let over: Vec<String> = self
             .ill
             .iter()
@@ -270,8 +308,13 @@ impl Watch<'_> {
 
     async fn failed(&self, workload: &Workload) -> Trouble {
         if workload.kind == "Job" {
-            return job_trouble(self.cluster, &workload.namespace, &workload.name, workload.said())
-                .await;
+            let (space, name) = (&workload.namespace, &workload.name);
+            let mut trouble = job_trouble(self.cluster, space, name, workload.said()).await;
+            let before = before(&self.workloads, workload.phase);
+            trouble
+                .details
+                .extend(before.map(|one| format!("before it, {}: {}", one.shown(), one.said())));
+            return trouble;
         }
         Trouble {
             kind: TroubleKind::Workload,
@@ -344,6 +387,11 @@ impl Watch<'_> {
 fn first_failed(workloads: &[Workload]) -> Option<&Workload> {
     let failed = workloads.iter().filter(|one| matches!(one.state, Readiness::Failed(_)));
     failed.min_by_key(|one| one.phase)
+}
+
+/// What is not as it should be of the phases before this one.
+fn before(workloads: &[Workload], phase: Phase) -> impl Iterator<Item = &Workload> {
+    workloads.iter().filter(move |one| one.phase < phase && !one.is_ready())
 }
 
 fn describe(workload: &Workload) -> String {

@@ -36,6 +36,13 @@ pub(super) fn release(names: &Names, last: Option<&Stored>) -> Vec<Check> {
                 "wait if somebody is at it; if that run was killed: maas-deployer upgrade {release} -n {space} --recover"
             ))
         }
+        Status::Uninstalling => {
+            let why =
+                format!("that was begun {} by {}, and never finished", last.begun(), last.maker());
+            Check::fail(id, what, why).hint(format!(
+                "wait if somebody is at it; if that run was killed: maas-deployer uninstall {release} -n {space}"
+            ))
+        }
         _ => Check::fail(id, what, info.description.clone())
             .hint(format!("maas-deployer history {release} -n {space}")),
     }];

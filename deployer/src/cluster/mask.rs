@@ -9,6 +9,7 @@ use kube::core::Status;
 use serde_json::{Map, Value};
 
 use super::secrets::SecretData;
+use crate::strike;
 
 /// Shorter values are found in every text.
 const SHORT: usize = 4;
@@ -69,8 +70,7 @@ impl Mask {
 
     fn text(&mut self, text: &str) {
         self.is_unsure |= text.len() < SHORT || text.contains(|c: char| !c.is_ascii_graphic());
-        let json = Value::from(text).to_string();
-        self.texts.extend([text.to_owned(), json.trim_matches('"').to_owned()]);
+        self.texts.extend(strike::forms(text));
         self.texts.extend(text.lines().map(|line| line.trim().to_owned()));
     }
 
@@ -81,11 +81,10 @@ impl Mask {
         self.texts.dedup();
     }
 
-    /// What the server says, with no value in it. What it says of rights, quotas and
-    /// what is there already prints none.
+    /// What the server says, with no value in it.
     pub(super) fn over(&self, status: &Status) -> Status {
         let mut status = status.clone();
-        let prints_none = matches!(status.code, 401 | 403 | 404 | 409 | 413 | 429);
+        let prints_none = prints_none(&status);
         let causes = status.details.iter_mut().flat_map(|details| &mut details.causes);
         let mut fields = Vec::new();
         for cause in causes {
@@ -107,6 +106,22 @@ impl Mask {
 
     fn struck(&self, text: &str) -> String {
         self.texts.iter().fold(text.to_owned(), |text, value| text.replace(value, HIDDEN))
+    }
+}
+
+/// Whether the API server says this in words of its own, which hold no value: of rights, quotas,
+/// and what is there already. Webhooks and policies deny with these codes too, and say what
+/// they like.
+fn prints_none(status: &Status) -> bool {
+    let has = |text: &str| status.message.contains(text);
+    if has("admission webhook") || has("AdmissionPolicy") {
+        return false;
+    }
+    let of_rights = || has("User ") && has(" cannot ");
+    match status.code {
+        403 => of_rights() || has("exceeded quota: ") || has("is being terminated"),
+        401 | 404 | 409 | 413 | 429 => true,
+        _ => false,
     }
 }
 
@@ -142,8 +157,42 @@ mod tests {
             let status = refused(&secret, 500, "expected string, got Value:1e+06");
             assert!(status.message.contains("(stringData.PASSWORD); the rest may"), "{status:?}");
             assert!(!format!("{status:?}").contains("1e+06"), "{status:?}");
-            let status = refused(&secret, 403, "exceeded quota: small");
-            assert_eq!(status.message, "exceeded quota: small");
+            for said in [
+                "secrets \"a\" is forbidden: exceeded quota: small, requested: secrets=1",
+                "secrets \"a\" is forbidden: User \"b\" cannot create resource \"secrets\"",
+            ] {
+                assert_eq!(refused(&secret, 403, said).message, said);
+            }
+            for said in [
+                "admission webhook \"w\" denied the request: User ab cannot have 1e+06",
+                "secrets \"a\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: 1e+06",
+                "1e+06",
+            ] {
+                for code in [403, 409] {
+                    let status = refused(&secret, code, said);
+                    if code == 403 || said.contains("dmission") {
+                        assert!(!format!("{status:?}").contains("1e+06"), "{status:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_struck_out_as_other_programs_write_them() {
+        let secret = json!({"kind": "Secret", "stringData": {"PASSWORD": "hunter<2>&top'secret"}});
+        for said in [
+            "denied: {\"PASSWORD\":\"hunter\\u003c2\\u003e\\u0026top'secret\"}",
+            "denied: hunter%3C2%3E%26top%27secret",
+            "denied: 'hunter<2>&top''secret'",
+            &format!("denied: {}", STANDARD.encode("PASSWORD: hunter<2>&top'secret")),
+        ] {
+            let status = refused(&secret, 403, said);
+            let shown = format!("{status:?}");
+            for part in ["hunter", "secret\"", "top'"] {
+                assert!(!shown.contains(part), "{shown}");
+            }
+            assert!(status.message.starts_with("denied: "), "{shown}");
         }
     }
 }

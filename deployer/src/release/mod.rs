@@ -142,6 +142,12 @@ impl Status {
     pub fn is_pending(self) -> bool {
         matches!(self, Self::PendingInstall | Self::PendingUpgrade | Self::PendingRollback)
     }
+
+    /// Whether anything is under way, an uninstall too, or was interrupted.
+    #[must_use]
+    pub fn is_under_way(self) -> bool {
+        self.is_pending() || self == Self::Uninstalling
+    }
 }
 
 impl From<String> for Status {

@@ -90,7 +90,9 @@ impl Stored {
     /// When it was begun, for people: `4 min ago (2026-…)`.
     #[must_use]
     pub fn begun(&self) -> String {
-        age(&self.release.info.last_deployed)
+        let info = &self.release.info;
+        let is_ending = info.status == Status::Uninstalling;
+        age(if is_ending { &info.deleted } else { &info.last_deployed })
     }
 }
 
@@ -204,13 +206,8 @@ impl Store {
         labels: BTreeMap<String, String>,
     ) -> Result<Stored, StoreError> {
         let place = self.place(release.version)?;
-        let mut stored = Stored {
-            release,
-            by: Some(self.holder.name().to_owned()),
-            run: Some(self.holder.id().to_owned()),
-            labels,
-            resource_version: None,
-        };
+        let mut stored = Stored { release, by: None, run: None, labels, resource_version: None };
+        self.claim(&mut stored);
         stored
             .labels
             .insert("createdAt".to_owned(), jiff::Timestamp::now().as_second().to_string());
@@ -229,7 +226,6 @@ impl Store {
             }
             Err(error) => return Err(error.into()),
         }
-        self.forget_old().await?;
         Ok(stored)
     }
 
@@ -285,11 +281,21 @@ impl Store {
         labels.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    async fn forget_old(&self) -> Result<(), StoreError> {
+    /// Says that what is done with a revision now is this run's doing.
+    pub fn claim(&self, stored: &mut Stored) {
+        stored.by = Some(self.holder.name().to_owned());
+        stored.run = Some(self.holder.id().to_owned());
+    }
+
+    /// Deletes the oldest revisions where there are too many, as Helm does.
+    ///
+    /// # Errors
+    /// [`StoreError`]: what there is too much of does no harm.
+    pub async fn forget_old(&self) -> Result<(), StoreError> {
         let keys = self.keys().await?;
         let surplus = keys.len().saturating_sub(HISTORY_LIMIT);
         let old =
-            keys.iter().filter(|key| key.status != Status::Deployed && !key.status.is_pending());
+            keys.iter().filter(|key| key.status != Status::Deployed && !key.status.is_under_way());
         for key in old.take(surplus) {
             self.delete(key.revision).await?;
         }

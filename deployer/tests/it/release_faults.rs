@@ -402,3 +402,141 @@ fn the_record_names_the_run_and_people_need_not_read_it() {
     let listed = world.verb(&["history", "-n", "maas", "-o", "json"]).run().expect(0);
     assert!(!listed.stdout.contains(&id), "{}", listed.stdout);
 }
+
+#[test]
+fn what_went_while_nobody_watched_is_not_believed_on() {
+    let (world, cluster) = alive();
+    cluster.put("test/hold/region", json!({}));
+    let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "0/1 nodes are available"});
+    cluster.put(
+        "pods/maas-region-0",
+        json!({"metadata": {"namespace": "maas", "labels": {"app.kubernetes.io/instance": "maas"}, "ownerReferences":
+            [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "maas-region", "uid": "1"}]},
+            "status": {"phase": "Pending", "conditions": [condition]}}),
+    );
+    let short = ["install", "-n", "maas", "--timeout", "10s"];
+    let running =
+        world.verb(&[&short[..], &["--set", "manifests.job_secrets=false"]].concat()).spawn();
+    let is_watched = |part: &str| {
+        let asked = cluster.http.asked();
+        asked.iter().any(|one| one.target.contains(part) && one.query().contains("watch=true"))
+    };
+    eventually("pods to be watched", || is_watched("/pods?"));
+    eventually("workloads to be watched", || is_watched("/statefulsets?"));
+    // These watches end with the word that what they began from is too old.
+    cluster.remove("pods/maas-region-0");
+    cluster.remove("statefulsets/maas-syslog");
+    let told = running.wait().expect(1).message();
+    assert!(!told.contains("pod maas-region-0"), "{told}");
+    assert!(told.contains("StatefulSet maas-syslog: it is not there"), "{told}");
+}
+
+#[test]
+fn old_revisions_that_cannot_be_deleted_do_no_harm() {
+    let (world, cluster) = installed();
+    let upgrade = |workers: u32, more: &[&str]| {
+        let set = format!("conf.maas.workers={workers}");
+        run(&world, "upgrade", &[&["--set", &set], more].concat()).run().expect(0)
+    };
+    for workers in 1..10 {
+        upgrade(workers, &[]);
+    }
+    cluster.go_wrong(Fault::refused("DELETE", "/secrets/", 403));
+    let run = upgrade(10, &["--progress", "plain"]);
+    assert!(run.stderr.contains("warning: old revisions are still there: "), "{}", run.stderr);
+    assert_eq!(states(&cluster).len(), 11);
+    cluster.allow_all();
+    upgrade(11, &[]);
+    let states = states(&cluster);
+    assert_eq!((states.len(), states[9].as_str()), (10, "deployed"));
+}
+
+#[test]
+fn an_uninstall_and_others_do_not_meet() {
+    let (world, cluster) = installed();
+    // Somebody's upgrade is under way.
+    put_record(&cluster, 1, |release| release["info"]["status"] = json!("pending-upgrade"));
+    let before = writes(&cluster).len();
+    let met = run(&world, "uninstall", &["--yes"]).run().expect(5);
+    assert!(met.message().contains("is pending-upgrade since"), "{}", met.stderr);
+    assert!(met.message().contains("run this again with --recover"), "{}", met.stderr);
+    run(&world, "uninstall", &["--dry-run"]).run().expect(0);
+    assert_eq!(writes(&cluster).len(), before);
+    // Somebody's uninstall is.
+    put_record(&cluster, 1, |release| {
+        release["info"]["status"] = json!("uninstalling");
+        release["info"]["deleted"] = release["info"]["last_deployed"].clone();
+    });
+    for verb in [&["upgrade", "--set", "conf.maas.workers=2"][..], &["rollback", "1"]] {
+        let met = run(&world, verb[0], &verb[1..]).run().expect(5);
+        assert!(met.message().contains("is uninstalling since"), "{}", met.stderr);
+        assert!(met.message().contains("maas-deployer uninstall maas goes on"), "{}", met.stderr);
+    }
+    assert_eq!(writes(&cluster).len(), before);
+    run(&world, "upgrade", &["--recover"]).run().expect(0);
+    assert_eq!(states(&cluster), ["failed", "deployed"]);
+    put_record(&cluster, 2, |release| release["info"]["status"] = json!("pending-upgrade"));
+    run(&world, "uninstall", &["--yes", "--recover"]).run().expect(0);
+    assert!(cluster.objects().is_empty());
+}
+
+#[test]
+fn a_revision_is_given_up_when_another_is_made_and_not_before() {
+    let (world, cluster) = installed();
+    put_record(&cluster, 1, |release| release["info"]["status"] = json!("pending-upgrade"));
+    let set = ["--recover", "--progress", "plain", "--set", "conf.maas.workers=2"];
+    let dry = run(&world, "upgrade", &[&set[..], &["--dry-run"]].concat()).run().expect(0);
+    assert!(dry.stderr.contains("was never finished; it would be given up"), "{}", dry.stderr);
+    assert_eq!(states(&cluster), ["pending-upgrade"]);
+    // What is refused before anything is changed leaves the record as it was, too.
+    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 422,
+        "reason": "Invalid", "message": "spec: Invalid value"});
+    cluster.go_wrong(Fault::refused("PATCH", "/statefulsets/", 0).with(body).dry_too());
+    assert_ne!(run(&world, "upgrade", &set).run().code, 0);
+    assert_eq!(states(&cluster), ["pending-upgrade"]);
+    cluster.allow_all();
+    let run = run(&world, "upgrade", &set).run().expect(0);
+    assert!(run.stderr.contains("never finished; it is given up"), "{}", run.stderr);
+    assert_eq!(states(&cluster), ["failed", "deployed"]);
+}
+
+#[test]
+fn of_jobs_that_fail_one_after_the_other_the_cause_is_told() {
+    let (world, cluster) = alive();
+    for component in ["db-init", "import-images"] {
+        cluster.put(&format!("test/hold/{component}"), json!({}));
+    }
+    let job = |name: &str| {
+        let part = format!("maas/jobs/maas-{name}-");
+        cluster.objects().into_iter().find(|(key, _)| key.starts_with(&part))
+    };
+    let fail = |name: &str| {
+        let (key, mut job) = job(name).expect("the Job");
+        job["status"] = json!({"failed": 1, "conditions": [{"type": "Failed", "status": "True",
+            "reason": "BackoffLimitExceeded", "message": "it failed"}]});
+        cluster.put(&key, job);
+    };
+    let begin = || whole(&world, "install", &[]).spawn();
+    let running = begin();
+    eventually("the Jobs", || job("import-images").is_some() && job("db-init").is_some());
+    let looks = || cluster.http.asked().iter().filter(|one| one.target.contains("/jobs?")).count();
+    let before = looks();
+    fail("import-images");
+    // The list that has it, and a watch from there.
+    eventually("that to be seen", || looks() >= before + 2);
+    fail("db-init");
+    let told = running.wait().expect(1).message();
+    assert!(told.contains("because Job maas-db-init-DIGEST: "), "{told}");
+    // Where those before it go on, it is told with what they do.
+    for name in ["db-init", "import-images"] {
+        let (key, _) = job(name).expect("the Job");
+        cluster.remove(&key);
+    }
+    let running = begin();
+    eventually("the Jobs anew", || job("import-images").is_some() && job("db-init").is_some());
+    fail("import-images");
+    let told = running.wait().expect(1).message();
+    assert!(told.contains("because Job maas-import-images-DIGEST: "), "{told}");
+    assert!(told.contains("- before it, Job maas-db-init-DIGEST: "), "{told}");
+}

@@ -380,8 +380,13 @@ fn a_phase_is_gone_to_and_gone_on_from() {
 #[test]
 fn an_uninstall_that_was_interrupted_says_how_to_go_on() {
     let (world, cluster) = installed();
-    put_record(&cluster, 1, |release| release["info"]["status"] = json!("uninstalling"));
-    run(&world, "install", &[]).run().failed(5, "install-uninstalling");
+    put_record(&cluster, 1, |release| {
+        release["info"]["status"] = json!("uninstalling");
+        release["info"]["deleted"] = release["info"]["last_deployed"].clone();
+    });
+    let told = run(&world, "install", &[]).run().expect(5).message();
+    assert!(told.contains("revision 1 of maas is uninstalling since "), "{told}");
+    assert!(told.contains("maas-deployer uninstall maas goes on with it"), "{told}");
     run(&world, "uninstall", &["--yes"]).run().expect(0);
     assert!(cluster.objects().is_empty());
 }

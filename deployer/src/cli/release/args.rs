@@ -244,6 +244,9 @@ pub(in crate::cli) struct UninstallArgs {
     /// Say what would be deleted and kept, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Go on where a revision was never finished: only where no other run is at it any more
+    #[arg(long)]
+    pub(super) recover: bool,
     /// How long it may take in all, such as 90s, 15m or 2h
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
     pub(super) timeout: Duration,

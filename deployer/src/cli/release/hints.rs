@@ -64,8 +64,8 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
         ApplyError::Conflicts { .. } => {
             "have that program leave the field alone, or set the same value; --force-conflicts takes the fields".into()
         }
-        ApplyError::Exists { name, status: "uninstalling", .. } => {
-            format!("maas-deployer uninstall {name} goes on with that; upgrade brings it back")
+        ApplyError::Pending { name, status: "uninstalling", .. } => {
+            format!("wait if somebody is at it; if that run was killed, maas-deployer uninstall {name} goes on with it, and --recover here brings the release back")
         }
         ApplyError::Exists { name, .. } => format!("maas-deployer upgrade {name} changes it"),
         ApplyError::Incomplete { .. } => {

@@ -20,7 +20,8 @@ pub(super) async fn run(
     output: &Output,
 ) -> Result<Exit, Failure> {
     let name = &args.release.release;
-    let looked = Uninstall::look(cluster, name, namespace, by())
+    let recover = args.recover || args.dry_run;
+    let looked = Uninstall::look(cluster, name, namespace, by(), recover)
         .await
         .map_err(|error| Failure::apply(doing, &error))?;
     let (count, kept) = (looked.count(), looked.kept());
