@@ -85,6 +85,9 @@ pub enum BundleError {
     /// Somebody else writes there.
     #[error("another run is writing {}", .0.display())]
     Busy(PathBuf),
+    /// Something that no file may take the place of.
+    #[error("{} is there already, and is no regular file", .0.display())]
+    NotAFile(PathBuf),
     /// A registry failed.
     #[error("cannot copy {of}")]
     Fetch {

@@ -105,7 +105,8 @@ impl Bundle {
     pub fn open(path: &Path) -> Result<Self, BundleError> {
         let unreadable = |source| BundleError::Unreadable { path: path.to_owned(), source };
         let reader = LayoutReader::open(path, BESIDE).map_err(unreadable)?;
-        let mut survey = Survey { path, reader: &reader, left: MAX_MANIFESTS, named: BTreeMap::new() };
+        let mut survey =
+            Survey { path, reader: &reader, left: MAX_MANIFESTS, named: BTreeMap::new() };
         let top = survey.top()?;
         let mut found = Contents::default();
         let mut names = BTreeSet::new();

@@ -164,7 +164,8 @@ fn where_secrets_cannot_be_read_texts_are_left_out_unless_forced() {
     }
     assert!(!bare.keys().any(|name| name.starts_with("logs/") || name == "events.json"));
     assert!(bare.contains_key("objects/pods/maas-region-0.yaml"));
-    let run = world.verb(&[&verb[..], &["--unstruck"]].concat()).run().expect(0);
+    let again = [&verb[..], &["--unstruck", "--force"]].concat();
+    let run = world.verb(&again).run().expect(0);
     assert!(run.stderr.contains("look through it before you send it"), "{}", run.stderr);
     assert!(files(&out).contains_key("logs/maas-region-0/region.log"));
 }
@@ -187,6 +188,24 @@ fn what_cannot_be_gathered_is_named_and_stops_nothing() {
     assert_eq!(left, ["objects/configmaps", "events.json"]);
     let index: Value = serde_json::from_str(&files(&out)["index.json"]).expect("JSON");
     assert!(index["left_out"][1]["why"].as_str().expect("text").contains("no right"), "{index}");
+}
+
+#[test]
+fn a_bundle_takes_the_place_of_a_file_when_told_and_of_nothing_else() {
+    let (world, _cluster) = planted();
+    let out = world.path("bundle.tar.gz");
+    std::fs::write(&out, "theirs").expect("a file");
+    let file = out.display().to_string();
+    let verb = ["support-bundle", "-n", "maas", "-O", &file];
+    world.verb(&verb).run().failed(5, "support-exists");
+    assert_eq!(std::fs::read(&out).expect("the file"), b"theirs");
+    world.verb(&[&verb[..], &["--force"]].concat()).run().expect(0);
+    assert!(files(&out).contains_key("index.json"));
+    // As /dev/null is: written to, it would be gone, and a file in its place.
+    std::fs::remove_file(&out).expect("the file");
+    crate::support::fifo(&out);
+    world.verb(&[&verb[..], &["--force"]].concat()).run().failed(5, "support-no-file");
+    assert!(crate::support::is_fifo(&out));
 }
 
 #[test]

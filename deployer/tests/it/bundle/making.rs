@@ -21,6 +21,26 @@ fn the_same_images_give_the_same_bytes() {
     assert_eq!(report["bytes"], bytes.len());
 }
 
+/// A device would be gone, and a file in its place.
+#[test]
+fn a_bundle_takes_the_place_of_nothing_but_a_file() {
+    let site = Site::new();
+    let (pipe, link) = (site.path("pipe"), site.path("link"));
+    crate::support::fifo(&pipe);
+    site.make(&pipe, &["--force"]).run().failed(5, "bundle-no-file");
+    assert!(crate::support::is_fifo(&pipe));
+    std::os::unix::fs::symlink(site.path("none"), &link).unwrap();
+    site.make(&link, &["--force"]).run().expect(5);
+    assert!(link.is_symlink());
+    // Nor where a bundle is unpacked.
+    let path = site.made("b.tar").display().to_string();
+    let out = site.path("out");
+    std::fs::create_dir(&out).unwrap();
+    crate::support::fifo(&out.join("README.md"));
+    Job::verb(&["bundle", "unpack", &path, &out.display().to_string()]).run().expect(5);
+    assert!(crate::support::is_fifo(&out.join("README.md")));
+}
+
 #[test]
 fn a_dry_run_says_what_would_be_in_it_and_writes_nothing() {
     let site = Site::new();

@@ -7,6 +7,7 @@ mod maas;
 mod run;
 mod world;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub(crate) use api_server::{ApiServer, Fault};
@@ -19,6 +20,20 @@ pub(crate) use world::World;
 /// The longest that anything is waited for. Never slept through: a test that passes does not take
 /// it, and one on a busy machine needs it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Makes a pipe that has a name.
+#[track_caller]
+pub(crate) fn fifo(path: &Path) {
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).expect("a pipe");
+}
+
+/// Whether it still is one.
+pub(crate) fn is_fifo(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_fifo())
+}
 
 /// Waits until `condition` holds; `what` is what the failure is called.
 #[track_caller]
