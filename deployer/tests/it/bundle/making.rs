@@ -145,6 +145,23 @@ fn a_download_that_is_cut_goes_on_where_it_was() {
     Job::verb(&["bundle", "inspect", &file, "--verify"]).run().expect(0);
 }
 
+/// A registry that has a few bytes more for each try would hold the bundle for ever.
+#[test]
+fn a_download_that_gets_nowhere_is_given_up() {
+    let site = Site::with(&|_| noise(3_000_000));
+    let proxy = Proxy::before(site.from.address());
+    let path = site.path("b.tar");
+    proxy.cut_downloads(20_000, 1000);
+    let source = format!("{}/boot", proxy.address());
+    let args = ["--plain-http", "--no-program", "--registry", &source, "--retries", "2"];
+    let values = ["--set", "postgresql.enabled=true"];
+    let file = path.display().to_string();
+    let run = Job::verb(&[&["bundle", &file], &args[..], &values].concat()).run().expect(1);
+    assert!(run.message().contains("because cannot copy "), "{}", run.message());
+    assert_eq!(1000 - proxy.cuts_left(), 3, "one try, and two more");
+    assert!(!path.exists());
+}
+
 #[test]
 fn a_signal_leaves_nothing_behind() {
     let site = Site::with(&|_| noise(2_000_000));
