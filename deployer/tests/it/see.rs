@@ -229,6 +229,24 @@ fn a_watch_tells_what_changes_until_it_is_interrupted() {
 }
 
 #[test]
+fn a_watch_ends_where_nobody_can_read_it() {
+    let (world, _cluster) = installed(&[]);
+    let watch = || status(&world, &["--watch", "--interval", "1s"]);
+    let none = || tempfile::tempfile().expect("a file");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let running = watch().spawn_to(writer, none());
+    let mut first = [0; 8];
+    std::io::Read::read_exact(&mut &reader, &mut first).expect("the first line");
+    // Also where nothing changes any more, so that nothing is written.
+    drop(reader);
+    let ended = running.wait().expect(0);
+    assert!(ended.stderr.is_empty(), "{}", ended.stderr);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let ended = watch().spawn_to(full, none()).wait().expect(1);
+    assert!(ended.message().contains("could not be written to stdout"), "{}", ended.stderr);
+}
+
+#[test]
 fn on_a_terminal_a_watch_draws_one_screen_anew() {
     let (world, cluster) = installed(&[]);
     put_pod(&cluster, json!({"ready": true, "snapshot": "sha256:0123456789abcdef"}));
