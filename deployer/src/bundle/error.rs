@@ -234,6 +234,17 @@ impl BundleError {
         Self::Fetch { of: of.to_owned(), source: Box::new(source) }
     }
 
+    /// Whether no other request to the same registry can do better: there is no connection
+    /// to it, or no login can be had for it.
+    pub(super) fn is_unreachable(&self) -> bool {
+        let Self::Fetch { source, .. } = self else { return false };
+        match &**source {
+            FetchError::Transport { source, .. } => source.is_connect(),
+            FetchError::Credentials { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether what is there is not what it should be.
     #[must_use]
     pub fn is_damage(&self) -> bool {
