@@ -191,6 +191,44 @@ fn what_cannot_be_gathered_is_named_and_stops_nothing() {
 }
 
 #[test]
+fn what_is_one_of_many_is_in_it_and_what_is_cut_is_named() {
+    let (world, cluster) = planted();
+    let marks = |marks: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": marks});
+    let label = json!({"labels": {"app.kubernetes.io/instance": "maas"}});
+    let helm = json!({"annotations": {"meta.helm.sh/release-name": "maas"}});
+    let others = |count: usize| {
+        for number in 0..count {
+            cluster.put(&format!("configmaps/a-{number:05}"), marks(json!({})));
+        }
+    };
+    // On a server that gives them page by page, ours come last.
+    others(2500);
+    cluster.put("configmaps/z-labelled", marks(label));
+    cluster.put("configmaps/z-by-helm", marks(helm));
+    let out = world.path("bundle.tar.gz");
+    let file = out.display().to_string();
+    let verb = ["support-bundle", "-n", "maas", "--force", "-O", &file, "-o", "json"];
+    let told = world.verb(&verb).run().expect(0).json();
+    assert_eq!(told["left_out"], json!([]));
+    let whole = files(&out);
+    for name in ["z-labelled", "z-by-helm"] {
+        assert!(whole.contains_key(&format!("objects/configmaps/{name}.yaml")), "{name}");
+    }
+    others(5100);
+    for number in 0..5100 {
+        cluster.put(&format!("events/b-{number:05}"), json!({"type": "Normal"}));
+    }
+    let told = world.verb(&verb).run().expect(0).json();
+    let left = told["left_out"].as_array().expect("list").iter();
+    let left: Vec<&str> = left.filter_map(|it| it["what"].as_str()).collect();
+    assert_eq!(left, ["objects/configmaps", "events.json"], "{}", told["left_out"]);
+    let part = files(&out);
+    assert!(part.contains_key("objects/configmaps/z-labelled.yaml"));
+    let events: Value = serde_json::from_str(&part["events.json"]).expect("JSON");
+    assert_eq!(events.as_array().expect("list").len(), 5000);
+}
+
+#[test]
 fn a_bundle_takes_the_place_of_a_file_when_told_and_of_nothing_else() {
     let (world, _cluster) = planted();
     let out = world.path("bundle.tar.gz");

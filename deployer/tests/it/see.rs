@@ -198,6 +198,14 @@ fn a_mirror_that_is_not_ready_says_why() {
 }
 
 #[test]
+fn what_a_pod_answers_is_read_up_to_a_limit() {
+    let (world, cluster) = installed(&[]);
+    put_pod(&cluster, json!({"ready": true, "snapshot": "x".repeat(5_000_000)}));
+    let text = status(&world, &[]).run().expect(1).stdout;
+    assert!(text.contains("it sends more than 4194304 bytes"), "{text}");
+}
+
+#[test]
 fn a_source_that_may_not_be_read_stops_no_other() {
     let (world, cluster) = installed(&[]);
     cluster.refuse("/pods?", 403);
