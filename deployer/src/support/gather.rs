@@ -340,14 +340,8 @@ async fn records(
 fn api_keys(releases: &[Release]) -> Vec<(String, String)> {
     let mut keys = BTreeSet::new();
     for release in releases {
-        for document in crate::apply::documents(&release.manifest).unwrap_or_default() {
-            let told = document.object.pointer("/spec/template/spec/containers/0/env/0/value");
-            let settings = told.and_then(Value::as_str).filter(|_| document.kind() == "Job");
-            let settings: Option<Value> = settings.and_then(|it| serde_json::from_str(it).ok());
-            let key = settings.as_ref().and_then(|it| it.pointer("/secrets/api_key"));
-            let text = |name: &str| key?.get(name)?.as_str().map(str::to_owned);
-            keys.extend(text("namespace").zip(text("name")));
-        }
+        let documents = crate::apply::documents(&release.manifest).unwrap_or_default();
+        keys.extend(documents.iter().filter_map(crate::apply::api_key_of));
     }
     keys.into_iter().collect()
 }
