@@ -148,16 +148,6 @@ impl LayoutReader {
         }
     }
 
-    /// The digests of an archive's blobs, and their lengths; of a folder, whose
-    /// other blobs are somebody else's, nothing.
-    pub fn blobs(&self) -> impl Iterator<Item = (&Digest, u64)> {
-        let blobs = match &self.kind {
-            Kind::Archive { blobs, .. } => Some(blobs),
-            Kind::Folder => None,
-        };
-        blobs.into_iter().flatten().map(|(digest, place)| (digest, place.size))
-    }
-
     /// A blob whole; its content is what its digest says.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::target::{Owner, annotation, label};
 use crate::cluster::{Cluster, ClusterError, MANAGED_BY, Place};
 use crate::manifest::Document;
+use crate::settings::VARIABLE;
 
 /// The label that says which release a Secret, a pod or a volume belongs to.
 pub(super) const INSTANCE: &str = "app.kubernetes.io/instance";
@@ -41,10 +42,7 @@ impl Belongings {
         if is_here {
             self.makers.insert((document.kind().to_owned(), document.name().to_owned()));
         }
-        if document.kind() == "Job" {
-            self.note_api_key(document)?;
-        }
-        Ok(())
+        self.note_api_key(document)
     }
 
     fn note_claims(&mut self, set: &Document) {
@@ -62,13 +60,8 @@ impl Belongings {
     /// The Secret with MAAS's API key may be anywhere, and bears no release's name:
     /// the job that writes it is told where.
     fn note_api_key(&mut self, job: &Document) -> Result<(), ClusterError> {
-        let told = job.object.pointer("/spec/template/spec/containers/0/env/0/value");
-        let settings: Option<Value> =
-            told.and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok());
-        let key = settings.as_ref().and_then(|settings| settings.pointer("/secrets/api_key"));
-        let text = |name: &str| key.and_then(|key| key.get(name)).and_then(Value::as_str);
-        if let (Some(name), Some(space)) = (text("name"), text("namespace")) {
-            let place = Place::named("/api/v1", Some(space), "secrets", "Secret", name)?;
+        if let Some((space, name)) = api_key_of(job) {
+            let place = Place::named("/api/v1", Some(&space), "secrets", "Secret", &name)?;
             if !self.api_keys.contains(&place) {
                 self.api_keys.push(place);
             }
@@ -120,6 +113,25 @@ impl Belongings {
     }
 }
 
+/// What a job of this program is told. None where it is none.
+pub(crate) fn settings_of(job: &Document) -> Option<Value> {
+    if job.kind() != "Job" {
+        return None;
+    }
+    let containers = job.object.pointer("/spec/template/spec/containers")?.as_array()?;
+    let variables = containers.iter().filter_map(|one| one.get("env")?.as_array()).flatten();
+    let is_settings = |one: &&Value| one.get("name").is_some_and(|name| name == VARIABLE);
+    let mut told = variables.filter(is_settings);
+    told.find_map(|one| serde_json::from_str(one.get("value")?.as_str()?).ok())
+}
+
+/// Where a job is told to write MAAS's API key: namespace and name of the Secret.
+pub(crate) fn api_key_of(job: &Document) -> Option<(String, String)> {
+    let settings = settings_of(job)?;
+    let text = |name: &str| settings.pointer(&format!("/secrets/api_key/{name}"))?.as_str();
+    Some((text("namespace")?.to_owned(), text("name")?.to_owned()))
+}
+
 /// Whether a Secret was made by a job of this program, and says nothing of another release.
 fn is_made_by_jobs(secret: &Value, owner: &Owner) -> bool {
     label(secret, MANAGED_BY.0) == Some(MANAGED_BY.1)
@@ -161,6 +173,25 @@ mod tests {
             assert!(!held.has_claim(&claim(name, "maas")), "{name}");
         }
         assert!(!held.has_claim(&claim("data-maas-region-0", "theirs")));
+    }
+
+    #[test]
+    fn the_api_keys_secret_is_found_by_the_variables_name() {
+        let settings =
+            json!({"secrets": {"api_key": {"namespace": "keys", "name": "maas-api-key"}}});
+        let job = |kind: &str, env: Value| Document {
+            source: String::new(),
+            text: String::new(),
+            object: json!({"kind": kind, "spec": {"template": {"spec": {"containers": [
+                {"name": "a"}, {"name": "b", "env": env}]}}}}),
+        };
+        let told = json!({"name": "MAAS_DEPLOYER_SETTINGS", "value": settings.to_string()});
+        let env = json!([{"name": "FIRST", "value": "{}"}, told]);
+        let found = Some(("keys".to_owned(), "maas-api-key".to_owned()));
+        assert_eq!(api_key_of(&job("Job", env.clone())), found);
+        assert_eq!(api_key_of(&job("StatefulSet", env)), None);
+        let other = json!([{"name": "THEIRS", "value": settings.to_string()}]);
+        assert_eq!(api_key_of(&job("Job", other)), None);
     }
 
     #[test]

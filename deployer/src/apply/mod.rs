@@ -52,6 +52,7 @@ mod verb;
 mod watch;
 
 pub use before::Current;
+pub(crate) use belongings::{api_key_of, settings_of};
 pub use diff::{Diff, Difference, HookRun};
 pub(crate) use difference::hidden;
 pub use difference::{FieldChange, field_changes};

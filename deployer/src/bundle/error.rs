@@ -85,6 +85,9 @@ pub enum BundleError {
     /// Somebody else writes there.
     #[error("another run is writing {}", .0.display())]
     Busy(PathBuf),
+    /// Something that no file may take the place of.
+    #[error("{} is there already, and is no regular file", .0.display())]
+    NotAFile(PathBuf),
     /// A registry failed.
     #[error("cannot copy {of}")]
     Fetch {
@@ -229,6 +232,17 @@ impl BundleError {
 
     pub(super) fn fetch(of: &str, source: FetchError) -> Self {
         Self::Fetch { of: of.to_owned(), source: Box::new(source) }
+    }
+
+    /// Whether no other request to the same registry can do better: there is no connection
+    /// to it, or no login can be had for it.
+    pub(super) fn is_unreachable(&self) -> bool {
+        let Self::Fetch { source, .. } = self else { return false };
+        match &**source {
+            FetchError::Transport { source, .. } => source.is_connect(),
+            FetchError::Credentials { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether what is there is not what it should be.

@@ -49,6 +49,7 @@ pub mod wanted;
 
 pub use error::{BundleError, Missing, Why};
 pub use event::{Event, Observer};
+pub(crate) use new_file::is_special;
 
 /// The bundles that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;

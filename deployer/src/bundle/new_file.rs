@@ -15,6 +15,9 @@ pub(super) struct NewFile {
 impl NewFile {
     /// Makes it, in the place of what a killed run left.
     pub(super) fn create(path: &Path) -> Result<(Self, File), BundleError> {
+        if is_special(path) {
+            return Err(BundleError::NotAFile(path.to_owned()));
+        }
         let temporary = beside(path);
         let failed = |source| BundleError::io("write", path, source);
         let mut options = OpenOptions::new();
@@ -52,6 +55,12 @@ impl Drop for NewFile {
             let _ = fs::remove_file(beside(&self.path));
         }
     }
+}
+
+/// Whether something is there that a file, once it is renamed, must not take the place of: a
+/// device, a pipe, a folder; a link too, as `/dev/stdout` is one.
+pub(crate) fn is_special(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file())
 }
 
 fn beside(path: &Path) -> PathBuf {

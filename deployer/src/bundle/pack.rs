@@ -31,6 +31,10 @@ use super::{
 /// Bytes read at a time.
 const CHUNK: usize = 256 * 1024;
 
+/// A try that got this much further starts the count of tries anew: less of a layer in one try
+/// is no way to have it.
+const PROGRESS: u64 = 64 * 1024;
+
 /// A file that goes into a bundle as it is.
 #[derive(Clone, Debug)]
 pub struct PlainFile {
@@ -357,7 +361,7 @@ impl Copy<'_, '_> {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if self.done > before {
+            if self.done >= before.saturating_add(PROGRESS) {
                 backoff.progressed();
             }
             let Some(pause) = backoff.next(&error) else {

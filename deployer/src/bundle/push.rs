@@ -114,23 +114,20 @@ impl Push<'_> {
     /// not keep the others back.
     ///
     /// # Errors
-    /// [`BundleError`], where the registry cannot be asked what it has: then
-    /// nothing was sent.
+    /// [`BundleError`], where the registry cannot be reached, or asked about any of them:
+    /// then nothing was sent.
     pub async fn run(&self, observer: &dyn Observer) -> Result<Outcome, BundleError> {
         let http = oci::client::http_client(self.options)?;
         let mut shipments = Vec::new();
         for what in &self.bundle.pushed {
             shipments.push(self.shipment(what, &http)?);
         }
-        observer.event(&Event::Begun("asking the registry what it has"));
-        for shipment in &mut shipments {
-            self.ask(shipment, observer).await?;
-        }
+        let (shipments, failed) = self.asked(shipments, observer).await?;
         let missing = shipments.iter().flat_map(|shipment| &shipment.missing);
         let (files, bytes) =
             (missing.clone().count(), super::total(missing.map(|(_, size)| *size)));
         observer.event(&Event::Planned { files, bytes });
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome { failed, ..Outcome::default() };
         let here = Here::default();
         for shipment in shipments {
             let sent =
@@ -164,6 +161,28 @@ impl Push<'_> {
         let name =
             format!("{}/{}", self.destination.host, self.destination.path(&place.to_string()));
         Ok(Shipment { what, name, target, tag, is_there: false, missing: Vec::new() })
+    }
+
+    /// Those that the registry could be asked about, and why not of the others. Where that is
+    /// none of them, it is the registry, or the login, that is at fault.
+    async fn asked<'a>(
+        &self,
+        shipments: Vec<Shipment<'a>>,
+        observer: &dyn Observer,
+    ) -> Result<(Vec<Shipment<'a>>, Vec<(String, BundleError)>), BundleError> {
+        observer.event(&Event::Begun("asking the registry what it has"));
+        let (mut known, mut failed) = (Vec::new(), Vec::new());
+        for mut shipment in shipments {
+            match self.ask(&mut shipment, observer).await {
+                Ok(()) => known.push(shipment),
+                Err(error) if error.is_unreachable() => return Err(error),
+                Err(error) => failed.push((shipment.name, error)),
+            }
+        }
+        match failed.is_empty() || !known.is_empty() {
+            true => Ok((known, failed)),
+            false => Err(failed.swap_remove(0).1),
+        }
     }
 
     /// What of an image the registry lacks. Where it has the image under its name,

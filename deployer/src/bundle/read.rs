@@ -30,6 +30,8 @@ const MAX_MANIFESTS: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Bundle {
     reader: LayoutReader,
+    /// All that its description names, with the lengths that it says.
+    named: BTreeMap<Digest, u64>,
     /// What is in it.
     pub list: List,
     /// What goes into a registry: the images, then the chart.
@@ -103,7 +105,8 @@ impl Bundle {
     pub fn open(path: &Path) -> Result<Self, BundleError> {
         let unreadable = |source| BundleError::Unreadable { path: path.to_owned(), source };
         let reader = LayoutReader::open(path, BESIDE).map_err(unreadable)?;
-        let mut survey = Survey { path, reader: &reader, left: MAX_MANIFESTS };
+        let mut survey =
+            Survey { path, reader: &reader, left: MAX_MANIFESTS, named: BTreeMap::new() };
         let top = survey.top()?;
         let mut found = Contents::default();
         let mut names = BTreeSet::new();
@@ -118,9 +121,10 @@ impl Bundle {
         let schema = SCHEMA.to_owned();
         let list = List { schema, chart, images: found.images, files: found.files };
         survey.same(&list)?;
+        let named = survey.named;
         let mut pushed = found.pushed;
         pushed.extend(found.pushed_chart);
-        Ok(Self { reader, list, pushed })
+        Ok(Self { reader, named, list, pushed })
     }
 
     /// Where content is read from.
@@ -129,7 +133,8 @@ impl Bundle {
         &self.reader
     }
 
-    /// Reads all content, and says what does not hold.
+    /// Reads all content that the description names, and says what does not hold. What
+    /// else lies there is somebody else's, as in the folder of a layout.
     ///
     /// # Errors
     /// [`BundleError`], where it cannot be read.
@@ -137,13 +142,13 @@ impl Bundle {
         let path = self.reader.path();
         let unreadable = |source| BundleError::Unreadable { path: path.to_owned(), source };
         let mut damaged = Vec::new();
-        for (digest, size) in self.reader.blobs() {
+        for (digest, size) in &self.named {
             let mut piece = self.reader.open_blob(digest).map_err(unreadable)?;
             let read = piece.digest().map_err(|error| BundleError::io("read", path, error))?;
             if read != *digest {
                 damaged.push(*digest);
             }
-            moved(size);
+            moved(*size);
         }
         Ok(damaged)
     }
@@ -163,6 +168,8 @@ struct Survey<'a> {
     reader: &'a LayoutReader,
     /// Bytes that manifests may still have.
     left: u64,
+    /// What was named so far.
+    named: BTreeMap<Digest, u64>,
 }
 
 impl Survey<'_> {
@@ -287,13 +294,14 @@ impl Survey<'_> {
         if bytes.len() as u64 != size {
             return Err(self.wrong(format!("a manifest of {of:.200} has another length")));
         }
+        self.named.insert(*digest, size);
         manifest::parse(&bytes).map_err(|error| self.wrong(format!("{of:.200}: {error}")))
     }
 
     /// Notes config and layers, which must be there with the length that they are
     /// said to have.
     fn content(
-        &self,
+        &mut self,
         of: &str,
         config: &Link,
         layers: &[Link],
@@ -301,6 +309,7 @@ impl Survey<'_> {
         blobs: &mut Vec<(Digest, u64)>,
     ) -> Result<(), BundleError> {
         for link in std::iter::once(config).chain(layers) {
+            self.named.insert(link.digest, link.size);
             match self.reader.size(&link.digest) {
                 None => return Err(self.unreadable(ReadError::NoBlob(link.digest))),
                 Some(size) if size != link.size => {
@@ -330,19 +339,17 @@ impl Survey<'_> {
         kind: FileKind,
         name: &str,
     ) -> Result<ListedFile, BundleError> {
-        self.manifest(&entry.digest, entry.size, name)?;
+        let (_, parsed) = self.manifest(&entry.digest, entry.size, name)?;
         let layer = self.only_layer(entry, name)?;
         let title = layer.annotations.get(TITLE).cloned().unwrap_or_default();
         if !is_file_name(&title) || *name != format!("{}/{title}", kind.name()) {
             return Err(self.wrong(format!("{title:?} cannot be the name of a file in it")));
         }
-        match self.reader.size(&layer.digest) {
-            Some(size) if size == layer.size => {
-                Ok(ListedFile { kind, name: title, digest: layer.digest, bytes: size })
-            }
-            Some(_) => Err(self.wrong(format!("{name:.200} has another length"))),
-            None => Err(self.unreadable(ReadError::NoBlob(layer.digest))),
-        }
+        let Manifest::Image { config, layers } = parsed else {
+            return Err(self.wrong(format!("{name:.200} is not one file")));
+        };
+        self.content(name, &config, &layers, &mut BTreeMap::new(), &mut Vec::new())?;
+        Ok(ListedFile { kind, name: title, digest: layer.digest, bytes: layer.size })
     }
 
     fn only_layer(&self, entry: &Entry, name: &str) -> Result<Layer, BundleError> {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oci::client::Resume;
 use oci::digest::Digest;
 use oci::reader::{LayoutReader, Piece};
 use oci::registry::MAX_MANIFEST;
@@ -164,11 +163,7 @@ impl Search<'_> {
             }
             Origin::Pieces(pieces) => read_piece(pieces, &link.digest)?,
             Origin::Registry(registry) => {
-                let fetch = || async {
-                    let resume = Resume::default();
-                    let body = registry.blob(&link.digest, &resume, Some(link.size)).await?;
-                    body.read_whole(MAX_CONFIG).await
-                };
+                let fetch = || registry.small_blob(&link.digest, link.size);
                 self.finder.retrying(self.of, self.observer, fetch).await?
             }
             Origin::Bytes(bytes) => bytes.to_vec(),

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::args::{Format, Global};
@@ -17,11 +18,18 @@ pub(super) struct Output {
     quiet: bool,
     /// Shared by all copies.
     lost: Arc<AtomicBool>,
+    /// The same.
+    unread: Arc<AtomicBool>,
 }
 
 impl Output {
     pub(super) fn new(global: &Global) -> Self {
-        Self { format: global.output, quiet: global.quiet, lost: Arc::default() }
+        Self {
+            format: global.output,
+            quiet: global.quiet,
+            lost: Arc::default(),
+            unread: Arc::default(),
+        }
     }
 
     pub(super) fn is_json(&self) -> bool {
@@ -66,9 +74,23 @@ impl Output {
     fn written(&self, text: &str) {
         let mut stdout = io::stdout();
         let result = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        if result.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
-            self.lost.store(true, Ordering::Relaxed);
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.unread.store(true, Ordering::Relaxed);
+            }
+            Err(_) => self.lost.store(true, Ordering::Relaxed),
+            Ok(()) => {}
         }
+    }
+
+    /// Whether nobody reads stdout any more: a pipe tells so, written to or not.
+    pub(super) fn is_unread(&self) -> bool {
+        let stdout = io::stdout();
+        let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+        let now = Timespec::default();
+        let is_asked = poll(&mut polled, Some(&now)).is_ok();
+        let is_broken = polled.iter().any(|one| one.revents().contains(PollFlags::ERR));
+        self.unread.load(Ordering::Relaxed) || (is_asked && is_broken)
     }
 
     /// Whether data was lost on its way to stdout.

@@ -24,7 +24,7 @@ use mask::Mask;
 
 pub use error::{ClusterError, FieldProblem};
 pub use image::Image;
-pub use objects::{Applying, FIELD_MANAGER, Kind, prefix};
+pub use objects::{Applying, FIELD_MANAGER, Kind, Listed, prefix};
 pub use place::{Collection, Place};
 pub use reach::Forward;
 pub use review::{Right, ServerFacts};

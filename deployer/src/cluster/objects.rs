@@ -12,6 +12,9 @@ use super::{Cluster, PATIENCE, persistently};
 /// Who owns the fields that this program sets.
 pub const FIELD_MANAGER: &str = "maas-deployer";
 
+/// Objects that are asked for at once.
+const PAGE: &str = "500";
+
 /// A kind of object that the server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
@@ -21,6 +24,15 @@ pub struct Kind {
     pub plural: String,
     /// Whether its objects are in namespaces.
     pub is_namespaced: bool,
+}
+
+/// What was listed of a collection.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// Objects, as many as were asked for.
+    pub items: Vec<Value>,
+    /// Whether there are more.
+    pub is_cut: bool,
 }
 
 /// How fields are applied.
@@ -85,6 +97,41 @@ impl Cluster {
     ) -> Result<Vec<Value>, ClusterError> {
         let path = format!("{}?{}", place.path(), query(&[select]));
         Ok(items(self.ask(doing, "GET", &path, None, JSON).await?))
+    }
+
+    /// As [`Self::list`], page by page, and no more than about `most`.
+    ///
+    /// # Errors
+    /// [`ClusterError`], where not even the first page can be had.
+    pub async fn list_up_to(
+        &self,
+        doing: &str,
+        place: &Collection,
+        most: usize,
+    ) -> Result<Listed, ClusterError> {
+        let mut listed = Listed::default();
+        let mut next = String::new();
+        loop {
+            let pairs = [("limit", PAGE), ("continue", next.as_str())];
+            let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+            let path = format!("{}?{}", place.path(), query(&pairs.collect::<Vec<_>>()));
+            let page = match self.ask(doing, "GET", &path, None, JSON).await {
+                Ok(page) => page,
+                // What a page goes on from is forgotten after some minutes.
+                Err(error) if error.code() == Some(410) && !next.is_empty() => {
+                    listed.is_cut = true;
+                    return Ok(listed);
+                }
+                Err(error) => return Err(error),
+            };
+            let token = page.pointer("/metadata/continue").and_then(Value::as_str);
+            next = token.unwrap_or_default().to_owned();
+            listed.items.extend(items(page));
+            listed.is_cut = !next.is_empty();
+            if next.is_empty() || listed.items.len() >= most {
+                return Ok(listed);
+            }
+        }
     }
 
     /// As [`Self::list`], without what the objects hold.

@@ -1,6 +1,10 @@
 //! Ways into pods: a GET through the API server, a program that is run there, a port.
 
+use std::future::poll_fn;
+use std::pin::pin;
+
 use futures_util::AsyncRead;
+use http_body::Body as _;
 use k8s_openapi::api::core::v1::Pod as KubePod;
 use kube::Api;
 use kube::api::{AttachParams, LogParams};
@@ -14,6 +18,9 @@ use tokio::task::JoinHandle;
 use super::Cluster;
 use super::error::ClusterError;
 use super::objects::{JSON, request};
+
+/// Bytes of what a pod answers: it is not believed to say when it is at an end.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 /// A port of a pod, as a port of this machine's own loopback. Closed when it is dropped.
 #[derive(Debug)]
@@ -29,8 +36,22 @@ impl Drop for Forward {
     }
 }
 
+/// All of a body; none where it is more than a pod may answer.
+async fn collected(body: Body) -> Result<Option<Vec<u8>>, kube::Error> {
+    let (mut body, mut bytes) = (pin!(body), Vec::new());
+    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        let Ok(data) = frame?.into_data() else { continue };
+        bytes.extend_from_slice(&data);
+        if bytes.len() > MAX_ANSWER {
+            return Ok(None);
+        }
+    }
+    Ok(Some(bytes))
+}
+
 impl Cluster {
-    /// What a port of a pod answers to a GET, whatever its status; asked once.
+    /// What a port of a pod answers to a GET, whatever its status; asked once, and read up to
+    /// 4 MiB.
     ///
     /// # Errors
     /// [`ClusterError`], where it is Kubernetes that answers.
@@ -42,10 +63,15 @@ impl Cluster {
         path: &str,
     ) -> Result<String, ClusterError> {
         let url = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/{path}");
-        let failed = |error| ClusterError::new(&format!("ask the pod {pod} for {path}"), &error);
+        let doing = format!("ask the pod {pod} for {path}");
+        let failed = |error| ClusterError::new(&doing, &error);
         let request = request("GET", &url, None, JSON)?.map(Body::from);
         let answer = self.client().send(request).await.map_err(failed)?;
-        let bytes = answer.into_body().collect_bytes().await.map_err(failed)?;
+        let bytes = collected(answer.into_body()).await.map_err(failed)?;
+        let Some(bytes) = bytes else {
+            let reason = format!("it sends more than {MAX_ANSWER} bytes");
+            return Err(ClusterError::Transport { doing, reason });
+        };
         // What a pod answers may look like a `Status` too, whose every field is optional.
         match serde_json::from_slice::<Value>(&bytes) {
             Ok(answer) if answer.get("kind").is_some_and(|kind| kind == "Status") => {

@@ -6,7 +6,7 @@ use std::{fmt, io};
 use super::Settings;
 
 /// The variable that holds the settings themselves.
-const VARIABLE: &str = "MAAS_DEPLOYER_SETTINGS";
+pub(crate) const VARIABLE: &str = "MAAS_DEPLOYER_SETTINGS";
 
 /// Where settings came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

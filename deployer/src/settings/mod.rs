@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+pub(crate) use load::VARIABLE;
 pub use load::{LoadError, Source, load};
 pub use names::Names;
 pub use tls::Tls;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Known, within};
-use crate::apply::{ApplyError, documents};
+use crate::apply::{ApplyError, api_key_of, documents, settings_of};
 use crate::cluster::Cluster;
 use crate::manifest::Document;
 use crate::release::{Holder, Status, Store, StoreError, Stored};
@@ -82,11 +82,9 @@ fn unknown(reason: &str) -> Basis {
 fn of(stored: &Stored) -> Basis {
     let release = &stored.release;
     let documents = documents(&release.manifest).unwrap_or_default();
-    let settings = settings(&documents);
+    let settings: Vec<Value> = documents.iter().filter_map(settings_of).collect();
     let section = |name: &str| settings.iter().find_map(|one| one.get(name));
     let read = |name: &str| section(name).cloned().unwrap_or_default();
-    let key = settings.iter().find_map(|one| one.pointer("/secrets/api_key"));
-    let text = |name: &str| key.and_then(|key| key.get(name)).and_then(Value::as_str);
     Basis {
         release: Ok(ReleaseState {
             revision: release.version,
@@ -101,22 +99,12 @@ fn of(stored: &Stored) -> Basis {
         region: serde_json::from_value(read("region")).ok(),
         tls: serde_json::from_value(read("tls")).unwrap_or_default(),
         images: serde_json::from_value(read("images")).ok(),
-        api_key: text("namespace").zip(text("name")).map(|(a, b)| (a.to_owned(), b.to_owned())),
+        api_key: documents.iter().find_map(api_key_of),
         fullname: section("release")
             .and_then(|one| one.get("fullname")?.as_str())
             .map(str::to_owned),
         documents,
     }
-}
-
-/// What the chart's jobs are told.
-fn settings(documents: &[Document]) -> Vec<Value> {
-    let of = |document: &Document| {
-        let containers = document.object.pointer("/spec/template/spec/containers")?.as_array()?;
-        let env = containers.first()?.get("env")?.as_array()?.first()?;
-        serde_json::from_str(env.get("value")?.as_str()?).ok()
-    };
-    documents.iter().filter(|document| document.kind() == "Job").filter_map(of).collect()
 }
 
 impl Basis {

@@ -13,7 +13,7 @@ use super::archive::{Archive, Contents};
 use super::secrets::{self, Found, is_forbidden};
 use super::{Options, SupportError, logs, objects, record};
 use crate::apply::ApplyError;
-use crate::cluster::{Cluster, ClusterError, Place};
+use crate::cluster::{Cluster, ClusterError, Listed, Place};
 use crate::release::{Holder, Release, Store, Stored};
 
 /// How long one question may take.
@@ -191,7 +191,12 @@ impl<'a, W: Write> Gathering<'a, W> {
             let work = objects::of_kind(self.cluster, &self.namespace, &self.name, kind);
             let asked = within(self.end, work).await;
             let Some(found) = self.answered(&what, asked) else { continue };
-            for object in found {
+            if found.is_cut {
+                let most = objects::MOST;
+                let left = format!("of more than {most}, those beyond without the release's label");
+                self.archive.left(&what, &left);
+            }
+            for object in found.items {
                 let name = object.pointer("/metadata/name").and_then(Value::as_str);
                 let path = format!("{what}/{}.yaml", name.unwrap_or_default());
                 let text = objects::shown(object, self.archive.strike(), self.is_bare());
@@ -208,9 +213,9 @@ impl<'a, W: Write> Gathering<'a, W> {
         }
         let place = Place::list("/api/v1", Some(&self.namespace), "events");
         let doing = format!("list the events in {}", self.namespace);
-        let work = self.cluster.list(&doing, &place, ("limit", "5000"));
+        let work = self.cluster.list_up_to(&doing, &place, objects::MOST);
         let asked = within(self.end, work).await;
-        let Some(found) = self.answered("events.json", asked) else { return Ok(()) };
+        let Some(found) = self.all("events.json", asked) else { return Ok(()) };
         let mut events: Vec<Value> = found.iter().map(objects::event).collect();
         events.sort_by_key(|event| event.get("last").and_then(Value::as_str).map(str::to_owned));
         self.archive.json("events.json", &Value::Array(events))
@@ -218,9 +223,9 @@ impl<'a, W: Write> Gathering<'a, W> {
 
     async fn nodes(&mut self) -> Result<(), SupportError> {
         let place = Place::list("/api/v1", None, "nodes");
-        let work = self.cluster.list("list the nodes", &place, ("limit", "500"));
+        let work = self.cluster.list_up_to("list the nodes", &place, objects::MOST);
         let asked = within(self.end, work).await;
-        let Some(found) = self.answered("nodes.json", asked) else { return Ok(()) };
+        let Some(found) = self.all("nodes.json", asked) else { return Ok(()) };
         self.archive.json("nodes.json", &found.iter().map(objects::node).collect())
     }
 
@@ -245,6 +250,20 @@ impl<'a, W: Write> Gathering<'a, W> {
             }
         }
         Ok(())
+    }
+
+    /// What was listed; that there is more is noted.
+    fn all(
+        &mut self,
+        what: &str,
+        asked: Option<Result<Listed, ClusterError>>,
+    ) -> Option<Vec<Value>> {
+        let found = self.answered(what, asked)?;
+        if found.is_cut {
+            let left = format!("of more than {} those beyond", found.items.len());
+            self.archive.left(what, &left);
+        }
+        Some(found.items)
     }
 
     /// What was answered; else why not is noted.
@@ -321,14 +340,8 @@ async fn records(
 fn api_keys(releases: &[Release]) -> Vec<(String, String)> {
     let mut keys = BTreeSet::new();
     for release in releases {
-        for document in crate::apply::documents(&release.manifest).unwrap_or_default() {
-            let told = document.object.pointer("/spec/template/spec/containers/0/env/0/value");
-            let settings = told.and_then(Value::as_str).filter(|_| document.kind() == "Job");
-            let settings: Option<Value> = settings.and_then(|it| serde_json::from_str(it).ok());
-            let key = settings.as_ref().and_then(|it| it.pointer("/secrets/api_key"));
-            let text = |name: &str| key?.get(name)?.as_str().map(str::to_owned);
-            keys.extend(text("namespace").zip(text("name")));
-        }
+        let documents = crate::apply::documents(&release.manifest).unwrap_or_default();
+        keys.extend(documents.iter().filter_map(crate::apply::api_key_of));
     }
     keys.into_iter().collect()
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::apply::hidden;
-use crate::cluster::{Cluster, ClusterError, Place, prefix};
+use crate::cluster::{Cluster, ClusterError, Listed, Place, prefix};
 use crate::strike::Strike;
 use crate::yaml::{Order, emit};
 
@@ -30,17 +30,21 @@ pub(super) const KINDS: [(&str, &str); 18] = [
     ("discovery.k8s.io/v1", "endpointslices"),
 ];
 
+/// How many objects of a kind are looked at.
+pub(super) const MOST: usize = 5000;
+
 /// The objects of a kind in a namespace: the release's, by their label or by what Helm wrote
-/// on them.
+/// on them. Where there are too many to look at all of them, those with the label are still all
+/// there.
 pub(super) async fn of_kind(
     cluster: &Cluster,
     namespace: &str,
     release: &str,
     (version, plural): (&str, &str),
-) -> Result<Vec<Value>, ClusterError> {
+) -> Result<Listed, ClusterError> {
     let place = Place::list(&prefix(version), Some(namespace), plural);
     let doing = format!("list the {plural} in {namespace}");
-    let all = cluster.list(&doing, &place, ("limit", "2000")).await?;
+    let Listed { items: mut all, is_cut } = cluster.list_up_to(&doing, &place, MOST).await?;
     let is_of = |object: &Value| {
         let text = |part: &str, name: &str| {
             object.pointer(&format!("/metadata/{part}"))?.get(name)?.as_str()
@@ -48,7 +52,15 @@ pub(super) async fn of_kind(
         text("labels", "app.kubernetes.io/instance") == Some(release)
             || text("annotations", "meta.helm.sh/release-name") == Some(release)
     };
-    Ok(all.into_iter().filter(is_of).collect())
+    all.retain(is_of);
+    if is_cut {
+        let selector = format!("app.kubernetes.io/instance={release}");
+        let name = |object: &Value| object.pointer("/metadata/name").cloned();
+        let labelled = cluster.list(&doing, &place, ("labelSelector", &selector)).await?;
+        let known: Vec<_> = all.iter().map(name).collect();
+        all.extend(labelled.into_iter().filter(|object| !known.contains(&name(object))));
+    }
+    Ok(Listed { items: all, is_cut })
 }
 
 /// An object for the bundle. Where not all secrets are known, what people put texts into is

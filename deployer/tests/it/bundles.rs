@@ -164,7 +164,8 @@ fn where_secrets_cannot_be_read_texts_are_left_out_unless_forced() {
     }
     assert!(!bare.keys().any(|name| name.starts_with("logs/") || name == "events.json"));
     assert!(bare.contains_key("objects/pods/maas-region-0.yaml"));
-    let run = world.verb(&[&verb[..], &["--unstruck"]].concat()).run().expect(0);
+    let again = [&verb[..], &["--unstruck", "--force"]].concat();
+    let run = world.verb(&again).run().expect(0);
     assert!(run.stderr.contains("look through it before you send it"), "{}", run.stderr);
     assert!(files(&out).contains_key("logs/maas-region-0/region.log"));
 }
@@ -187,6 +188,62 @@ fn what_cannot_be_gathered_is_named_and_stops_nothing() {
     assert_eq!(left, ["objects/configmaps", "events.json"]);
     let index: Value = serde_json::from_str(&files(&out)["index.json"]).expect("JSON");
     assert!(index["left_out"][1]["why"].as_str().expect("text").contains("no right"), "{index}");
+}
+
+#[test]
+fn what_is_one_of_many_is_in_it_and_what_is_cut_is_named() {
+    let (world, cluster) = planted();
+    let marks = |marks: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": marks});
+    let label = json!({"labels": {"app.kubernetes.io/instance": "maas"}});
+    let helm = json!({"annotations": {"meta.helm.sh/release-name": "maas"}});
+    let others = |count: usize| {
+        for number in 0..count {
+            cluster.put(&format!("configmaps/a-{number:05}"), marks(json!({})));
+        }
+    };
+    // On a server that gives them page by page, ours come last.
+    others(2500);
+    cluster.put("configmaps/z-labelled", marks(label));
+    cluster.put("configmaps/z-by-helm", marks(helm));
+    let out = world.path("bundle.tar.gz");
+    let file = out.display().to_string();
+    let verb = ["support-bundle", "-n", "maas", "--force", "-O", &file, "-o", "json"];
+    let told = world.verb(&verb).run().expect(0).json();
+    assert_eq!(told["left_out"], json!([]));
+    let whole = files(&out);
+    for name in ["z-labelled", "z-by-helm"] {
+        assert!(whole.contains_key(&format!("objects/configmaps/{name}.yaml")), "{name}");
+    }
+    others(5100);
+    for number in 0..5100 {
+        cluster.put(&format!("events/b-{number:05}"), json!({"type": "Normal"}));
+    }
+    let told = world.verb(&verb).run().expect(0).json();
+    let left = told["left_out"].as_array().expect("list").iter();
+    let left: Vec<&str> = left.filter_map(|it| it["what"].as_str()).collect();
+    assert_eq!(left, ["objects/configmaps", "events.json"], "{}", told["left_out"]);
+    let part = files(&out);
+    assert!(part.contains_key("objects/configmaps/z-labelled.yaml"));
+    let events: Value = serde_json::from_str(&part["events.json"]).expect("JSON");
+    assert_eq!(events.as_array().expect("list").len(), 5000);
+}
+
+#[test]
+fn a_bundle_takes_the_place_of_a_file_when_told_and_of_nothing_else() {
+    let (world, _cluster) = planted();
+    let out = world.path("bundle.tar.gz");
+    std::fs::write(&out, "theirs").expect("a file");
+    let file = out.display().to_string();
+    let verb = ["support-bundle", "-n", "maas", "-O", &file];
+    world.verb(&verb).run().failed(5, "support-exists");
+    assert_eq!(std::fs::read(&out).expect("the file"), b"theirs");
+    world.verb(&[&verb[..], &["--force"]].concat()).run().expect(0);
+    assert!(files(&out).contains_key("index.json"));
+    // As /dev/null is: written to, it would be gone, and a file in its place.
+    std::fs::remove_file(&out).expect("the file");
+    crate::support::fifo(&out);
+    world.verb(&[&verb[..], &["--force"]].concat()).run().failed(5, "support-no-file");
+    assert!(crate::support::is_fifo(&out));
 }
 
 #[test]

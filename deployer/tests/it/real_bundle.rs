@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::real_cluster::Namespace;
-use crate::support::World;
+use crate::support::{World, small_part};
 
 fn variable(name: &str) -> String {
     std::env::var(name)
@@ -18,24 +18,6 @@ fn variable(name: &str) -> String {
 /// database, and what makes a role in it.
 fn values(registry: &str) -> Value {
     let image = |name: &str| format!("{registry}/{name}");
-    let off = [
-        "region_statefulset",
-        "rack_statefulset",
-        "syslog_statefulset",
-        "syslog_service",
-        "ingress_region",
-        "job_db_sync",
-        "job_seed_secret",
-        "job_create_admin",
-        "job_tls",
-        "job_configure",
-        "job_export_api_key",
-        "job_import_images",
-        "job_quiesce",
-        "test_maas_api",
-    ];
-    let off: Map<String, Value> =
-        off.iter().map(|name| ((*name).to_owned(), json!(false))).collect();
     json!({
         "images": {"tags": {
             "maas_region": image("maas-region-controller:3.6.4"),
@@ -45,7 +27,7 @@ fn values(registry: &str) -> Value {
             "postgresql": image("postgres:15"),
         }},
         "postgresql": {"enabled": true},
-        "manifests": off,
+        "manifests": small_part(),
     })
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::real_cluster::Namespace;
-use crate::support::{Job, Run, World, eventually};
+use crate::support::{Job, Run, World, eventually, small_part};
 
 fn variable(name: &str) -> String {
     std::env::var(name)
@@ -32,29 +32,10 @@ impl Site {
         let mut world = World::new();
         let namespace = Namespace::new(&mut world, name)?;
         let site = Self { world, namespace };
-        let off = [
-            "region_statefulset",
-            "rack_statefulset",
-            "syslog_statefulset",
-            "syslog_service",
-            "ingress_region",
-            "job_db_sync",
-            "job_seed_secret",
-            "job_create_admin",
-            "job_tls",
-            "job_configure",
-            "job_export_api_key",
-            "job_import_images",
-            "job_quiesce",
-            "test_maas_api",
-        ];
-        let off: serde_json::Map<String, Value> =
-            off.iter().map(|name| ((*name).to_owned(), json!(false))).collect();
         let deployer = std::env::var("DEPLOYER_IMAGE").unwrap_or("maas-deployer:test".to_owned());
         let tags = json!({"maas_deployer": image(&deployer), "postgresql": image("postgres:15"),
             "maas_rack": image("maas-rack-controller:3.6.4")});
-        let values =
-            json!({"images": {"tags": tags}, "postgresql": {"enabled": true}, "manifests": off});
+        let values = json!({"images": {"tags": tags}, "postgresql": {"enabled": true}, "manifests": small_part()});
         std::fs::write(site.file(), values.to_string()).expect("values");
         Some(site)
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::real_cluster::Namespace;
-use crate::support::{Job, World, eventually};
+use crate::support::{Job, World, eventually, small_part};
 
 fn variable(name: &str) -> String {
     std::env::var(name)
@@ -35,28 +35,10 @@ impl Site {
     pub(crate) fn values(&self, name: &str, more: &Value) {
         let registry = variable("CLUSTER_REGISTRY");
         let image = |name: &str| format!("{registry}/{name}");
-        let off = [
-            "region_statefulset",
-            "rack_statefulset",
-            "syslog_statefulset",
-            "syslog_service",
-            "ingress_region",
-            "job_db_sync",
-            "job_seed_secret",
-            "job_create_admin",
-            "job_tls",
-            "job_configure",
-            "job_export_api_key",
-            "job_import_images",
-            "job_quiesce",
-            "test_maas_api",
-        ];
-        let off: serde_json::Map<String, Value> =
-            off.iter().map(|name| ((*name).to_owned(), json!(false))).collect();
         let mut values = json!({
             "images": {"tags": {"maas_deployer": image("maas-deployer:test"), "postgresql": image("postgres:15")}},
             "postgresql": {"enabled": true},
-            "manifests": off,
+            "manifests": small_part(),
         });
         for (key, value) in more.as_object().expect("a map") {
             values[key] = value.clone();

@@ -158,3 +158,19 @@ fn images_are_listed_for_other_tools() {
     assert_eq!(listed.iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), names);
     assert_eq!(read(&list(&["--format", "zarf"]))["components"][0]["images"], json!(names));
 }
+
+#[test]
+fn a_duration_whose_end_is_no_time_is_an_argument_that_is_wrong() {
+    let long = "2562047788015215h";
+    for args in [
+        &["install", "--timeout", long][..],
+        &["uninstall", "--yes", "--timeout", long],
+        &["check", "--timeout", long],
+        &["support-bundle", "--timeout", long],
+        &["status", "--watch", "--interval", long],
+        &["job", "wait", "database", "--timeout", long],
+    ] {
+        let run = Job::verb(args).run().expect(64);
+        assert!(run.stderr.contains("is too long: at most 3650d"), "{args:?}: {}", run.stderr);
+    }
+}

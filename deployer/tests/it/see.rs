@@ -198,6 +198,14 @@ fn a_mirror_that_is_not_ready_says_why() {
 }
 
 #[test]
+fn what_a_pod_answers_is_read_up_to_a_limit() {
+    let (world, cluster) = installed(&[]);
+    put_pod(&cluster, json!({"ready": true, "snapshot": "x".repeat(5_000_000)}));
+    let text = status(&world, &[]).run().expect(1).stdout;
+    assert!(text.contains("it sends more than 4194304 bytes"), "{text}");
+}
+
+#[test]
 fn a_source_that_may_not_be_read_stops_no_other() {
     let (world, cluster) = installed(&[]);
     cluster.refuse("/pods?", 403);
@@ -226,6 +234,24 @@ fn a_watch_tells_what_changes_until_it_is_interrupted() {
     running.signal(rustix::process::Signal::INT);
     let ended = running.wait().expect(130);
     assert_eq!(ended.stdout.matches("MAAS 3.").count(), 1, "told once:\n{}", ended.stdout);
+}
+
+#[test]
+fn a_watch_ends_where_nobody_can_read_it() {
+    let (world, _cluster) = installed(&[]);
+    let watch = || status(&world, &["--watch", "--interval", "1s"]);
+    let none = || tempfile::tempfile().expect("a file");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let running = watch().spawn_to(writer, none());
+    let mut first = [0; 8];
+    std::io::Read::read_exact(&mut &reader, &mut first).expect("the first line");
+    // Also where nothing changes any more, so that nothing is written.
+    drop(reader);
+    let ended = running.wait().expect(0);
+    assert!(ended.stderr.is_empty(), "{}", ended.stderr);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let ended = watch().spawn_to(full, none()).wait().expect(1);
+    assert!(ended.message().contains("could not be written to stdout"), "{}", ended.stderr);
 }
 
 #[test]

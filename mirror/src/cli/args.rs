@@ -344,12 +344,17 @@ fn default_store() -> PathBuf {
     data.filter(|path| path.is_absolute()).or_else(home).unwrap_or_default().join("maas-mirror")
 }
 
-/// `6h`, `90s`, `1h 30m`: jiff's friendly durations. Not negative.
+/// The longest duration, ten years: its end is a time that there is.
+const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+
+/// `6h`, `90s`, `1h 30m`: jiff's friendly durations. Not negative, nor without an end.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok();
-    parsed
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| "write a duration such as 6h, 30m or 90s".to_owned())
+    match parsed.and_then(|duration| Duration::try_from(duration).ok()) {
+        Some(duration) if duration > LONGEST => Err("write at most 87600h".to_owned()),
+        Some(duration) => Ok(duration),
+        None => Err("write a duration such as 6h, 30m or 90s".to_owned()),
+    }
 }
 
 /// clap prints an error without its causes: here with them.
@@ -361,4 +366,18 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     let mut resolved =
         text.to_socket_addrs().map_err(|_| "write ADDRESS:PORT, such as 0.0.0.0:8888")?;
     resolved.next().ok_or_else(|| "the name has no address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_an_end() {
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("87600h"), Ok(LONGEST));
+        for text in ["87601h", "2562047788015215h", "-1s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 }

@@ -104,34 +104,6 @@ impl From<BlobError> for Stop {
     }
 }
 
-/// How fast a body comes. A server that drips bytes would otherwise hold the
-/// lock of the store for years.
-struct Pace {
-    since: Instant,
-    bytes: usize,
-}
-
-impl Pace {
-    const WINDOW: Duration = Duration::from_secs(60);
-    /// 1 KiB a second: slower than any line that carries images.
-    const LEAST: usize = 60 * 1024;
-
-    fn new() -> Self {
-        Self { since: Instant::now(), bytes: 0 }
-    }
-
-    /// Counts bytes; whether the last window had enough of them.
-    fn keeps_up(&mut self, bytes: usize) -> bool {
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.since.elapsed() < Self::WINDOW {
-            return true;
-        }
-        let enough = self.bytes >= Self::LEAST;
-        *self = Self::new();
-        enough
-    }
-}
-
 /// How long another process that writes an item is waited for: as long as it
 /// gets on.
 struct Patience {
@@ -322,13 +294,9 @@ impl Download<'_> {
             }
             Ok::<_, BlobError>(blob)
         });
-        let mut pace = Pace::new();
         let broken = loop {
             match body.chunk().await {
                 Ok(Some(bytes)) => {
-                    if !pace.keeps_up(bytes.len()) {
-                        break Some(body.too_slow(Pace::WINDOW));
-                    }
                     // The sink hangs up only when it has failed itself.
                     if sender.send(bytes).await.is_err() {
                         break None;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::time::Instant;
 
 use super::{FetchError, Resume};
 
@@ -15,6 +16,35 @@ pub struct Body {
     url: String,
     start: u64,
     etag: Option<HeaderValue>,
+    pace: Pace,
+}
+
+/// How fast a body comes, by the time that was spent waiting for it: what is done with
+/// its pieces between, and how long that takes, is nobody's fault but ours.
+///
+/// A server that drips bytes would otherwise hold a run, and what it has locked, for years.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: usize,
+}
+
+impl Pace {
+    const WINDOW: Duration = Duration::from_secs(60);
+    /// 1 KiB a second: slower than any line that carries images.
+    const LEAST: usize = 60 * 1024;
+
+    /// Counts a piece; whether the last window had enough of them.
+    fn keeps_up(&mut self, waited: Duration, bytes: usize) -> bool {
+        self.waited = self.waited.saturating_add(waited);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.waited < Self::WINDOW {
+            return true;
+        }
+        let enough = self.bytes >= Self::LEAST;
+        *self = Self::default();
+        enough
+    }
 }
 
 impl Body {
@@ -50,7 +80,7 @@ impl Body {
             _ => {}
         }
         let etag = headers.get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/")).cloned();
-        Ok(Self { response, url, start, etag })
+        Ok(Self { response, url, start, etag, pace: Pace::default() })
     }
 
     /// Which byte of the file comes first: the one asked for, or 0.
@@ -69,12 +99,6 @@ impl Body {
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         self.response.content_length()
-    }
-
-    /// The error for a body that brings next to nothing within `window`.
-    #[must_use]
-    pub fn too_slow(&self, window: Duration) -> FetchError {
-        FetchError::Drips { url: self.url.clone(), window }
     }
 
     /// The rest of it, whole.
@@ -102,13 +126,20 @@ impl Body {
     }
 
     /// The next piece; `None` at the end. A connection that breaks before the
-    /// announced end is an error.
+    /// announced end is an error, and so is one that brings next to nothing.
     ///
     /// # Errors
-    /// [`FetchError::Transport`].
+    /// [`FetchError::Transport`], [`FetchError::Drips`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let since = Instant::now();
         let chunk = self.response.chunk().await;
-        chunk.map_err(|error| FetchError::transport(self.url.clone(), error))
+        let chunk = chunk.map_err(|error| FetchError::transport(self.url.clone(), error))?;
+        match chunk {
+            Some(bytes) if !self.pace.keeps_up(since.elapsed(), bytes.len()) => {
+                Err(FetchError::Drips { url: self.url.clone(), window: Pace::WINDOW })
+            }
+            chunk => Ok(chunk),
+        }
     }
 }
 
@@ -134,4 +165,49 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body of pieces, each after a pause.
+    fn body(pause: Duration, piece: usize) -> Body {
+        let pieces = futures_util::stream::unfold(0_u32, move |number| async move {
+            tokio::time::sleep(pause).await;
+            let bytes = Bytes::from(vec![b'x'; piece]);
+            (number < 100_000).then_some((Ok::<_, std::io::Error>(bytes), number + 1))
+        });
+        let response = http::Response::new(reqwest::Body::wrap_stream(pieces));
+        Body::accept(response.into(), "http://h/a".to_owned(), &Resume::default(), None)
+            .expect("a body")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_given_up() {
+        let began = Instant::now();
+        let mut dripping = body(Duration::from_secs(1), 100);
+        let error = loop {
+            match dripping.chunk().await {
+                Ok(chunk) => assert!(chunk.is_some(), "it came to its end"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, FetchError::Drips { .. }), "{error}");
+        assert!(error.retryable() && began.elapsed() < Pace::WINDOW * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_not_to_blame_for_a_slow_reader() {
+        let mut quick = body(Duration::from_millis(1), 100);
+        for _ in 0..10 {
+            assert!(quick.chunk().await.expect("a piece").is_some());
+            tokio::time::sleep(Pace::WINDOW).await;
+        }
+        // 2 KiB a second are enough.
+        let mut slow = body(Duration::from_secs(1), 2048);
+        for _ in 0..600 {
+            assert!(slow.chunk().await.expect("a piece").is_some());
+        }
+    }
 }

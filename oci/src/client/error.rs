@@ -182,6 +182,12 @@ impl TransportError {
         self.0.is_redirect()
     }
 
+    /// Whether there was no connection at all.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        self.0.is_connect()
+    }
+
     /// Whether the server does not speak TLS.
     #[must_use]
     pub fn is_not_tls(&self) -> bool {

@@ -18,6 +18,8 @@
 mod credentials;
 mod push;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -62,6 +64,8 @@ pub struct Registry {
     operation: RegistryOperation,
     /// Manifests of these media types are asked for.
     kinds: HeaderValue,
+    /// How long an answer may take to begin, and a manifest or a config in all.
+    patience: Duration,
     /// What the registry was told; `None` until it has asked.
     known: Mutex<Option<Known>>,
     /// Held while a login is under way: the others wait for it.
@@ -133,6 +137,7 @@ impl Registry {
             reference: reference.clone(),
             operation,
             kinds: accepted(OCI_KINDS),
+            patience: options.metadata_timeout,
             known: Mutex::default(),
             logging_in: tokio::sync::Mutex::default(),
         })
@@ -175,12 +180,36 @@ impl Registry {
     /// digest is not judged.
     ///
     /// # Errors
-    /// [`FetchError`].
+    /// [`FetchError`]; [`FetchError::Slow`], where it takes too long.
     pub async fn manifest(&self, version: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         let url = self.manifest_url(version);
-        let response = self.send(Method::GET, &url, &self.accept(), None).await?;
-        let body = Body::accept(response, url, &Resume::default(), None)?;
-        body.read_whole(limit).await
+        self.in_time(&url, async {
+            let response = self.send(Method::GET, &url, &self.accept(), None).await?;
+            let body = Body::accept(response, url.clone(), &Resume::default(), None)?;
+            body.read_whole(limit).await
+        })
+        .await
+    }
+
+    /// A small blob of that length, such as a config, whole. Its digest is not judged.
+    ///
+    /// # Errors
+    /// As [`Registry::manifest`].
+    pub async fn small_blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>, FetchError> {
+        self.in_time(&self.blob_url(digest), async {
+            self.blob(digest, &Resume::default(), Some(size)).await?.read_whole(size).await
+        })
+        .await
+    }
+
+    async fn in_time<T>(
+        &self,
+        url: &str,
+        work: impl Future<Output = Result<T, FetchError>>,
+    ) -> Result<T, FetchError> {
+        let limit = self.patience;
+        let ended = tokio::time::timeout(limit, work).await;
+        ended.unwrap_or_else(|_| Err(FetchError::Slow { url: url.to_owned(), limit }))
     }
 
     /// Opens a blob for reading, once. With `expected`, a server that announces
@@ -235,7 +264,10 @@ impl Registry {
                 request = request.body(body.clone());
             }
             let sent = request.send();
-            async { sent.await.map_err(|error| FetchError::transport(url.to_owned(), error)) }
+            // Each line of its head may come within the time in which a server may say nothing.
+            self.in_time(url, async {
+                sent.await.map_err(|error| FetchError::transport(url.to_owned(), error))
+            })
         };
         let response = request(known.as_ref()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {

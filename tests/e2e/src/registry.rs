@@ -137,6 +137,12 @@ impl Registry {
         requests.iter().skip(since).filter(matching).count()
     }
 
+    /// The folder in which it keeps what it knows of a repository.
+    #[must_use]
+    pub fn repository(&self, name: &str) -> PathBuf {
+        self.dir.path().join("storage/docker/registry/v2/repositories").join(name)
+    }
+
     /// The file in which it keeps a blob or a manifest.
     #[must_use]
     pub fn stored(&self, digest: &str) -> PathBuf {

@@ -19,6 +19,7 @@ pub(super) fn exit(error: &BundleError) -> Exit {
         error if error.is_damage() => Exit::Unverified,
         BundleError::Space { .. }
         | BundleError::NotAMirrorBundle(_)
+        | BundleError::NotAFile(_)
         | BundleError::Newer { .. } => Exit::Refused,
         BundleError::Missing(all) if all.iter().any(|one| one.why.is_absence()) => Exit::Refused,
         _ => Exit::Error,
@@ -38,6 +39,10 @@ fn line(missing: &Missing) -> String {
     format!("{}: {}", missing.image, crate::chain(&missing.why))
 }
 
+/// What to do where a file would take the place of something else.
+pub(super) const NO_FILE: &str =
+    "name another file: devices, pipes, folders and links are not replaced, not even with --force";
+
 /// What to do next.
 pub(super) fn hint(error: &BundleError) -> &'static str {
     match error {
@@ -55,6 +60,7 @@ pub(super) fn hint(error: &BundleError) -> &'static str {
         BundleError::Space { .. } => {
             "make room, write to another disk, or leave out machines with --arch"
         }
+        BundleError::NotAFile(_) => NO_FILE,
         BundleError::Busy(_) => "wait for it to end, or write to another file",
         BundleError::Missing(all) => missing(all),
         BundleError::Fetch { source, .. } => fetch(source),

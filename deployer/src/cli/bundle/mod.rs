@@ -16,6 +16,7 @@ use args::{BundleVerb, InspectArgs, MakeArgs, PushArgs, UnpackArgs};
 use super::failure::{Exit, Failure};
 use super::job::interrupted;
 use super::output::Output;
+use super::target;
 use crate::bundle::find::Finder;
 use crate::bundle::list::{FileKind, List};
 use crate::bundle::pack::{PlainFile, Plan};
@@ -73,9 +74,8 @@ fn make(args: &MakeArgs, output: &Output) -> Result<Exit, Failure> {
     // clap asks for it where no other verb is given.
     let path = args.file.clone().unwrap_or_default();
     let doing = format!("cannot make the bundle {}", path.display());
-    if !args.force && !args.dry_run && path.exists() {
-        let hint = "name another file, or write over it with --force";
-        return Err(Failure::refused(&doing, "it is there already", hint));
+    if !args.dry_run {
+        target::check(&doing, &path, args.force, hints::NO_FILE)?;
     }
     let values = args.values.load()?;
     let release = ReleaseInfo::install("maas", "maas");

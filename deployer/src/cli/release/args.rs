@@ -180,6 +180,9 @@ pub(in crate::cli) struct SupportArgs {
     /// The archive, `-` for standard output [default: maas-support-NAMESPACE-RELEASE-TIME.tar.gz]
     #[arg(short = 'O', long = "out", value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(super) force: bool,
     /// How many lines of each log
     #[arg(long, value_name = "LINES", default_value = "5000")]
     pub(super) log_lines: u32,

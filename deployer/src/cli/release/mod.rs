@@ -42,6 +42,17 @@ enum Work {
     Rollback(u32),
 }
 
+impl Work {
+    /// The verb, and what has been done.
+    fn words(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Install(_) => ("install", "installed"),
+            Self::Upgrade(_) => ("upgrade", "upgraded"),
+            Self::Rollback(_) => ("rollback", "rolled back"),
+        }
+    }
+}
+
 pub(super) fn install(args: &InstallArgs, output: &Output) -> Result<Exit, Failure> {
     let doing = format!("cannot install {}", args.release.release);
     run(&doing, async || {
@@ -270,14 +281,29 @@ impl Context<'_> {
     }
 
     fn show(&self, work: &Work, done: &Done, options: Options) {
-        let (verb, past) = match work {
-            Work::Install(_) => ("install", "installed"),
-            Work::Upgrade(_) => ("upgrade", "upgraded"),
-            Work::Rollback(_) => ("rollback", "rolled back"),
-        };
-        self.output.json(&json!({
+        self.output.json(&self.told(work, done, options));
+        if options.dry_run {
+            self.show_planned(done);
+        } else if done.is_recorded {
+            self.show_done(work, done);
+        } else {
+            let (name, revision) = (self.name, done.revision);
+            self.output.confirm(&format!(
+                "{name}: nothing to change; revision {revision} is what is there"
+            ));
+        }
+        self.show_later(done, options);
+        let is_whole = !options.dry_run && done.is_recorded && done.later == 0;
+        if is_whole && matches!(work, Work::Install(_)) && !done.notes.trim().is_empty() {
+            self.output.confirm(&format!("\n{}", done.notes.trim()));
+        }
+    }
+
+    /// The same, for programs.
+    fn told(&self, work: &Work, done: &Done, options: Options) -> Value {
+        json!({
             "schema": "maas-deployer/release/1",
-            "verb": verb,
+            "verb": work.words().0,
             "release": self.name,
             "namespace": self.namespace,
             "revision": done.revision,
@@ -288,47 +314,29 @@ impl Context<'_> {
             "left_to_a_later_run": done.later,
             "changes": done.changes.iter().map(change_json).collect::<Vec<_>>(),
             "kept": done.kept,
-        }));
-        let (name, revision) = (self.name, done.revision);
-        if options.dry_run {
-            for change in &done.changes {
-                self.output.confirm(&format!("would {} the {}", change.action.name(), change.what));
-            }
-            let count = done.changes.len();
-            self.output.confirm(&format!("{count} objects would change; nothing was changed"));
-            self.show_later(done, options);
-            return;
+        })
+    }
+
+    fn show_planned(&self, done: &Done) {
+        for change in &done.changes {
+            self.output.confirm(&format!("would {} the {}", change.action.name(), change.what));
         }
-        if !done.is_recorded {
-            self.output.confirm(&format!(
-                "{name}: nothing to change; revision {revision} is what is there"
-            ));
-            self.show_later(done, options);
-            return;
-        }
+        let count = done.changes.len();
+        self.output.confirm(&format!("{count} objects would change; nothing was changed"));
+    }
+
+    fn show_done(&self, work: &Work, done: &Done) {
         for kept in &done.kept {
             self.output.confirm(&format!("left the {kept}, which says that it is to be kept"));
         }
-        let count = done.changes.len();
-        if done.later > 0 {
-            self.output.confirm(&format!(
-                "{past} a part of {name} in {}: revision {revision}, {count} objects changed",
-                self.namespace
-            ));
-            self.show_later(done, options);
-            return;
-        }
+        let (name, namespace) = (self.name, self.namespace);
+        let (past, part) = (work.words().1, if done.later > 0 { "a part of " } else { "" });
+        let (revision, count) = (done.revision, done.changes.len());
         self.output.confirm(&format!(
-            "{past} {name} in {}: revision {revision}, {count} objects changed",
-            self.namespace
+            "{past} {part}{name} in {namespace}: revision {revision}, {count} objects changed"
         ));
-        if matches!(work, Work::Install(_)) && !done.notes.trim().is_empty() {
-            self.output.confirm(&format!("\n{}", done.notes.trim()));
-        }
     }
-}
 
-impl Context<'_> {
     /// What `--phase` left.
     fn show_later(&self, done: &Done, options: Options) {
         if let Some(phase) = options.phase.filter(|_| done.later > 0) {

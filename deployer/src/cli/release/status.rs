@@ -12,7 +12,8 @@ use super::{Context, status_json, status_text};
 use crate::status::{Status, look};
 
 impl Context<'_> {
-    /// How the release stands; with `--watch` again and again, until a signal comes.
+    /// How the release stands; with `--watch` again and again, until a signal comes or nobody
+    /// can read it.
     pub(super) async fn status(&self, args: &StatusArgs) -> Result<Exit, Failure> {
         tokio::select! {
             result = Box::pin(self.looked(args)) => result,
@@ -34,6 +35,10 @@ impl Context<'_> {
                 return Ok(if is_well { Exit::Done } else { Exit::Error });
             }
             shown.tell(&status);
+            // Lost output is told of as that of every verb is.
+            if self.output.is_lost() || self.output.is_unread() {
+                return Ok(Exit::Done);
+            }
             tokio::time::sleep(args.interval).await;
         }
     }

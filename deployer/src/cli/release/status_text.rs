@@ -342,6 +342,38 @@ mod tests {
         }
     }
 
+    fn revision() -> ReleaseState {
+        ReleaseState {
+            revision: 3,
+            status: crate::release::Status::Deployed,
+            updated: "2026-01-02T03:04:05Z".into(),
+            age: "4 min ago (2026-01-02T03:04:05Z)".into(),
+            chart: "maas-0.3.0".into(),
+            app_version: "3.6.4".into(),
+            description: "Upgrade complete".into(),
+        }
+    }
+
+    fn mirror() -> MirrorState {
+        let last = json!({"finished": "2026-01-02T03:00:00Z", "outcome": {"failed": "no route"}});
+        MirrorState {
+            pod: "maas-region-0".into(),
+            ready: Ok(json!({"ready": true, "snapshot": "sha256:0123456789abcdef"})),
+            status: Ok(json!({"current": {"items": 12, "bytes": 1_234_567_890_u64},
+                "partials": 2, "partial_bytes": 300_000_000, "free_bytes": 5000,
+                "last_sync": last, "locked_by": {"command": "maas-mirror serve"}})),
+        }
+    }
+
+    fn maas() -> MaasState {
+        let (name, percent) = ("ubuntu/noble amd64".into(), 40);
+        MaasState {
+            version: Ok("3.6.4".into()),
+            racks: Ok(vec![RackState { hostname: "node-1".into(), is_connected: true }]),
+            images: Ok(vec![ImageState { name, percent, is_complete: false }]),
+        }
+    }
+
     fn status() -> Status {
         let phase = |phase, what: &str, standing, reason: Option<&str>| PhaseState {
             phase,
@@ -351,19 +383,10 @@ mod tests {
                 reason: reason.map(str::to_owned),
             }],
         };
-        let last = json!({"finished": "2026-01-02T03:00:00Z", "outcome": {"failed": "no route"}});
         Status {
             name: "maas".into(),
             namespace: "metal".into(),
-            release: Ok(ReleaseState {
-                revision: 3,
-                status: crate::release::Status::Deployed,
-                updated: "2026-01-02T03:04:05Z".into(),
-                age: "4 min ago (2026-01-02T03:04:05Z)".into(),
-                chart: "maas-0.3.0".into(),
-                app_version: "3.6.4".into(),
-                description: "Upgrade complete".into(),
-            }),
+            release: Ok(revision()),
             phases: Ok(vec![
                 phase(Phase::Configuration, "Service metal/maas-region", Standing::Done, None),
                 phase(
@@ -377,22 +400,8 @@ mod tests {
                 pod("maas-rack-x", 2, None),
                 pod("maas-region-0", 1, Some("container region: it has ended 6 times")),
             ]),
-            mirrors: Ok(vec![MirrorState {
-                pod: "maas-region-0".into(),
-                ready: Ok(json!({"ready": true, "snapshot": "sha256:0123456789abcdef"})),
-                status: Ok(json!({"current": {"items": 12, "bytes": 1_234_567_890_u64},
-                    "partials": 2, "partial_bytes": 300_000_000, "free_bytes": 5000,
-                    "last_sync": last, "locked_by": {"command": "maas-mirror serve"}})),
-            }]),
-            maas: Some(Ok(MaasState {
-                version: Ok("3.6.4".into()),
-                racks: Ok(vec![RackState { hostname: "node-1".into(), is_connected: true }]),
-                images: Ok(vec![ImageState {
-                    name: "ubuntu/noble amd64".into(),
-                    percent: 40,
-                    is_complete: false,
-                }]),
-            })),
+            mirrors: Ok(vec![mirror()]),
+            maas: Some(Ok(maas())),
             api_key: Some(("metal/maas-api-key".into(), Ok(true))),
             certificates: Ok(vec![CertificateState {
                 secret: "maas-region-api-tls".into(),

@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::super::failure::{Exit, Failure};
 use super::super::job::interrupted;
+use super::super::target;
 use super::args::SupportArgs;
 use super::check::from_outside;
 use super::colour::{Paint, When};
@@ -19,6 +20,9 @@ use crate::support::{Begin, Contents, Gathering, Options, SupportError};
 
 /// How long the checks may take.
 const CHECKS: Duration = Duration::from_secs(60);
+
+/// What to do where the archive would take the place of something else.
+const NO_FILE: &str = "name another file, or - for standard output: devices, pipes, folders and links are not replaced";
 
 /// Where the archive goes.
 enum Target {
@@ -120,6 +124,7 @@ impl Context<'_> {
             let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
             PathBuf::from(format!("maas-support-{}-{}-{now}.tar.gz", self.namespace, self.name))
         });
+        target::check(self.doing, &path, args.force, NO_FILE)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         // The error of the file itself would name it, and it has no name yet.

@@ -265,6 +265,35 @@ fn a_damaged_layer_keeps_its_own_image_back_and_no_other() {
     }
 }
 
+/// A bundle may lie there as a folder, unpacked by `tar` or written by skopeo: there is no list of
+/// its files then but what describes it.
+#[test]
+fn in_a_folder_every_digest_is_judged_too() {
+    let site = Site::new();
+    let bytes = std::fs::read(site.made("b.tar")).unwrap();
+    let folder = site.path("folder");
+    std::fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
+    for entry in read_tar(&bytes).iter().filter(|entry| !entry.name.ends_with('/')) {
+        std::fs::write(folder.join(&entry.name), &entry.bytes).unwrap();
+    }
+    let file = folder.display().to_string();
+    let verify = || Job::verb(&["bundle", "inspect", &file, "--verify"]).run();
+    assert!(verify().expect(0).stdout.contains("every digest holds"));
+    let mut broken = Broken::new(&bytes);
+    let list = broken.json("bundle.json");
+    let program = blob_name(list["files"][0]["digest"].as_str().unwrap());
+    let chart = blob_name(list["chart"]["digest"].as_str().unwrap());
+    for name in [blob_name(&layer(&bytes, 0)), chart, program] {
+        let good = std::fs::read(folder.join(&name)).unwrap();
+        let mut bad = good.clone();
+        *bad.last_mut().unwrap() ^= 1;
+        std::fs::write(folder.join(&name), bad).unwrap();
+        let run = verify().expect(4);
+        assert!(run.message().contains("1 of its files are not what"), "{name}: {}", run.message());
+        std::fs::write(folder.join(&name), good).unwrap();
+    }
+}
+
 #[test]
 fn a_damaged_program_is_not_unpacked() {
     let site = Site::new();

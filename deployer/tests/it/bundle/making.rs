@@ -21,6 +21,26 @@ fn the_same_images_give_the_same_bytes() {
     assert_eq!(report["bytes"], bytes.len());
 }
 
+/// A device would be gone, and a file in its place.
+#[test]
+fn a_bundle_takes_the_place_of_nothing_but_a_file() {
+    let site = Site::new();
+    let (pipe, link) = (site.path("pipe"), site.path("link"));
+    crate::support::fifo(&pipe);
+    site.make(&pipe, &["--force"]).run().failed(5, "bundle-no-file");
+    assert!(crate::support::is_fifo(&pipe));
+    std::os::unix::fs::symlink(site.path("none"), &link).unwrap();
+    site.make(&link, &["--force"]).run().expect(5);
+    assert!(link.is_symlink());
+    // Nor where a bundle is unpacked.
+    let path = site.made("b.tar").display().to_string();
+    let out = site.path("out");
+    std::fs::create_dir(&out).unwrap();
+    crate::support::fifo(&out.join("README.md"));
+    Job::verb(&["bundle", "unpack", &path, &out.display().to_string()]).run().expect(5);
+    assert!(crate::support::is_fifo(&out.join("README.md")));
+}
+
 #[test]
 fn a_dry_run_says_what_would_be_in_it_and_writes_nothing() {
     let site = Site::new();
@@ -123,6 +143,23 @@ fn a_download_that_is_cut_goes_on_where_it_was() {
     assert!(again > 0, "no request went on where another was cut");
     let file = path.display().to_string();
     Job::verb(&["bundle", "inspect", &file, "--verify"]).run().expect(0);
+}
+
+/// A registry that has a few bytes more for each try would hold the bundle for ever.
+#[test]
+fn a_download_that_gets_nowhere_is_given_up() {
+    let site = Site::with(&|_| noise(3_000_000));
+    let proxy = Proxy::before(site.from.address());
+    let path = site.path("b.tar");
+    proxy.cut_downloads(20_000, 1000);
+    let source = format!("{}/boot", proxy.address());
+    let args = ["--plain-http", "--no-program", "--registry", &source, "--retries", "2"];
+    let values = ["--set", "postgresql.enabled=true"];
+    let file = path.display().to_string();
+    let run = Job::verb(&[&["bundle", &file], &args[..], &values].concat()).run().expect(1);
+    assert!(run.message().contains("because cannot copy "), "{}", run.message());
+    assert_eq!(1000 - proxy.cuts_left(), 3, "one try, and two more");
+    assert!(!path.exists());
 }
 
 #[test]

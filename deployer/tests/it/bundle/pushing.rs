@@ -174,6 +174,32 @@ fn what_could_be_sent_is_there_where_the_rest_could_not() {
     assert_eq!(run.stdout.matches("there already").count(), site.images.len());
 }
 
+/// A registry may know one repository less than the others: by rights, by a quota, by its disk.
+#[test]
+fn an_image_that_cannot_be_asked_about_keeps_no_other_back() {
+    let site = Site::new();
+    let path = site.made("b.tar");
+    let (lost, others) = site.images.split_first().unwrap();
+    let (repository, _) = lost.split_once(':').unwrap();
+    // A file where the registry looks for a folder, which it answers with 500.
+    let broken = site.to.repository("x").join(repository);
+    std::fs::create_dir_all(broken.parent().unwrap()).unwrap();
+    std::fs::write(&broken, "").unwrap();
+    let push = || site.push(&path, "x", &["--retries", "0"]).run();
+    let run = push().expect(3);
+    let told = run.message();
+    assert!(told.contains("because 1 of 5 images are not there\n"), "{told}");
+    assert!(told.contains(&format!("x/{lost}")) && told.contains("answered 500"), "{told}");
+    for image in others {
+        let original = digest(site.from.address(), &format!("boot/{image}"));
+        assert_eq!(digest(site.to.address(), &format!("x/{image}")), original);
+        assert!(run.stdout.contains(&format!("x/{image}: sent")), "{}", run.stdout);
+    }
+    std::fs::remove_file(&broken).unwrap();
+    let run = push().expect(0);
+    assert_eq!(run.stdout.matches("there already").count(), site.images.len());
+}
+
 #[test]
 fn layers_that_images_share_are_mounted() {
     let site = Site::new();

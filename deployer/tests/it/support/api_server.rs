@@ -462,16 +462,18 @@ fn list(asked: &Asked, below: &str, objects: &BTreeMap<String, Value>) -> Answer
         };
         fits(&labels, &|label| object["metadata"]["labels"][label].clone()) && fits(&fields, &field)
     };
-    let items: Vec<&Value> = objects
-        .iter()
-        .filter(|(key, object)| key.starts_with(below) && is_wanted(object))
-        .map(|(_, object)| object)
-        .collect();
-    Answer::json(
-        200,
-        &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"},
-            "items": items}),
-    )
+    let all = objects.iter().filter(|(key, object)| key.starts_with(below) && is_wanted(object));
+    let number = |name: &str| selector(name).map(|text| text.parse::<usize>().expect("a number"));
+    let (from, limit) = (number("continue").unwrap_or(0), number("limit").unwrap_or(usize::MAX));
+    let mut items: Vec<&Value> = all.skip(from).map(|(_, object)| object).collect();
+    let is_cut = items.len() > limit;
+    items.truncate(limit);
+    let mut metadata = json!({"resourceVersion": "1"});
+    if is_cut {
+        metadata["continue"] = json!((from + limit).to_string());
+    }
+    let list = json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items});
+    Answer::json(200, &list)
 }
 
 fn failure(code: u16, message: &str) -> Answer {

@@ -92,11 +92,18 @@ impl Job {
     }
 
     #[track_caller]
-    pub(crate) fn spawn(mut self) -> Running {
+    pub(crate) fn spawn(self) -> Running {
         // Files, not pipes: the program must never wait for a test to read.
         let stdout = tempfile::tempfile().expect("file for stdout");
+        let theirs = stdout.try_clone().expect("stdout");
+        self.spawn_to(theirs, stdout)
+    }
+
+    /// As [`Self::spawn`], where it writes to `theirs`, of which `stdout` has what is read.
+    #[track_caller]
+    pub(crate) fn spawn_to(mut self, theirs: impl Into<Stdio>, stdout: File) -> Running {
         let stderr = tempfile::tempfile().expect("file for stderr");
-        self.command.stdout(stdout.try_clone().expect("stdout"));
+        self.command.stdout(theirs);
         self.command.stderr(stderr.try_clone().expect("stderr"));
         let child = self.command.spawn().expect("start maas-deployer");
         let (names, secrets) = (self.names, self.secrets);
