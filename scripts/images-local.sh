@@ -8,7 +8,7 @@
 images_cache=${XDG_CACHE_HOME:-$HOME/.cache}/maas-mirror-tests/images
 # What the Dockerfiles install from the base's own distribution.
 pool_packages=(
-    apt bind9-dnsutils busybox ca-certificates dbus gpg libgpgme11 libvirt-clients openssh-client
+    apt bind9-dnsutils bind9-utils busybox ca-certificates dbus gpg libgpgme11 libvirt-clients openssh-client
     postgresql-15 rsyslog sudo systemd systemd-sysv tcpdump
 )
 # Past this, in MiB, the storage of layers is thrown away and begun anew.

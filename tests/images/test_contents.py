@@ -82,6 +82,16 @@ def test_no_secret_and_nothing_of_the_build_is_left(unpacked: Callable[[str], Pa
 
 
 @pytest.mark.parametrize("name", SYSTEMD)
+def test_no_key_of_the_dns_server_is_left(unpacked: Callable[[str], Path], name: str) -> None:
+    bind = unpacked(name) / "etc/bind"
+    # The packages made them in there, and what is no key stays.
+    assert (bind / "maas/named.conf.maas").exists()
+    assert not (bind / "rndc.key").exists()
+    keys = [path for path in bind.rglob("*") if path.is_file() and "secret" in path.read_text()]
+    assert not keys
+
+
+@pytest.mark.parametrize("name", SYSTEMD)
 def test_what_maas_calls_and_its_packages_lack_is_there(container: Callable[..., Container], name: str) -> None:
     one = container(name, args=["sh", "-c", "sudo -V && nsupdate -V"])
     assert one.wait() == 0, one.output
