@@ -95,6 +95,12 @@ def test_an_empty_volume_belongs_to_maas(start: Callable[..., Container], mounte
     assert (data.stat().st_uid, data.stat().st_gid) == (800, 800)
 
 
+def test_the_racks_cache_belongs_to_maas(start: Callable[..., Container], tmp_path: Path) -> None:
+    cache = volume(tmp_path, {})
+    start(RACK, {"/var/cache/maas": cache})
+    assert (cache.stat().st_uid, cache.stat().st_gid) == (800, 800)
+
+
 def test_what_is_in_a_volume_stays_and_what_it_lacks_comes(
     start: Callable[..., Container], mounted: Path, skeleton: Path, tmp_path: Path
 ) -> None:
