@@ -80,8 +80,13 @@ fn names_begin_with_the_releases() {
             assert!(object.name().starts_with(fullname), "{release}: {}", object.id());
         }
     }
-    let error = helm.release("my.maas").refusal(&[]);
-    assert!(error.contains("has a dot, which names of Services cannot have"), "{error}");
+    for (release, wrong) in [
+        ("my.maas", "has a dot, which names of Services cannot have"),
+        ("1-maas", "begins with a digit, which names of Services cannot"),
+    ] {
+        let error = helm.clone().release(release).refusal(&[]);
+        assert!(error.contains(wrong), "{error}");
+    }
 }
 
 #[test]
