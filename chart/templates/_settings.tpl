@@ -96,8 +96,17 @@
 {{- dict "enabled" $tls.enabled "insecure" $tls.insecure "port" 5443 "server_name" $tls.server_name | toJson -}}
 {{- end -}}
 
+{{/* A region imports from the mirror beside it: behind the Service, one that has
+     images would answer for those that have none. */}}
 {{- define "maas.settings.mirror" -}}
-{{- dict "url" (printf "http://%s-mirror.%s:%d" (include "maas.fullname" .) (include "maas.domain" .) (int .Values.conf.cache.port)) "wait" .Values.jobs.wait_timeout | toJson -}}
+{{- $fullname := include "maas.fullname" . -}}
+{{- $place := printf "%s:%d" (include "maas.domain" .) (int .Values.conf.cache.port) -}}
+{{- dict
+  "url" (printf "http://%s-mirror.%s" $fullname $place)
+  "each" (printf "http://%s-region-{}.%s-region-headless.%s" $fullname $fullname $place)
+  "regions" (int .Values.pod.replicas.region)
+  "wait" .Values.jobs.wait_timeout
+  | toJson -}}
 {{- end -}}
 
 {{- define "maas.settings.boot_source" -}}
