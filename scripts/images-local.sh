@@ -8,8 +8,8 @@
 images_cache=${XDG_CACHE_HOME:-$HOME/.cache}/maas-mirror-tests/images
 # What the Dockerfiles install from the base's own distribution.
 pool_packages=(
-    apt busybox ca-certificates dbus gpg libgpgme11 libvirt-clients openssh-client postgresql-15 rsyslog
-    systemd systemd-sysv tcpdump
+    apt bind9-dnsutils bind9-utils busybox ca-certificates dbus gpg libgpgme11 libvirt-clients openssh-client
+    postgresql-15 rsyslog sudo systemd systemd-sysv tcpdump
 )
 # Past this, in MiB, the storage of layers is thrown away and begun anew.
 storage_limit=12000

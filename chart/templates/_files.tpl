@@ -24,7 +24,8 @@ ExecStartPre=-/bin/sed -i 's/^ *worker_connections .*/    worker_connections {{ 
 {{- end }}
 {{ end -}}
 
-{{/* Services do not see the container's environment. */}}
+{{/* Services do not see the container's environment. These three take libpq's
+     variables; Temporal's own server, maas-temporal.service, takes none. */}}
 {{- define "maas.file.libpq" -}}
 [Service]
 Environment=PGSSLMODE={{ include "maas.database.mode" . }}
@@ -119,6 +120,7 @@ drivers:
 {{- if and $region (include "maas.files.libpq" .root) -}}
 - {name: files, subPath: libpq.conf, mountPath: /etc/systemd/system/maas-regiond.service.d/50-chart.conf, readOnly: true}
 - {name: files, subPath: libpq.conf, mountPath: /etc/systemd/system/maas-apiserver.service.d/50-chart.conf, readOnly: true}
+- {name: files, subPath: libpq.conf, mountPath: /etc/systemd/system/maas-temporal-worker.service.d/50-chart.conf, readOnly: true}
 {{ end -}}
 {{- if $values.conf.bind.cpus -}}
 - {name: files, subPath: named, mountPath: /etc/default/named, readOnly: true}

@@ -4,6 +4,9 @@
 {{- if contains "." .Release.Name -}}
 {{- fail (printf "the release's name %s has a dot, which names of Services cannot have: choose another" .Release.Name) -}}
 {{- end -}}
+{{- if contains (.Release.Name | trunc 1) "0123456789" -}}
+{{- fail (printf "the release's name %s begins with a digit, which names of Services cannot: choose another" .Release.Name) -}}
+{{- end -}}
 {{- if contains "maas" .Release.Name -}}
 {{- .Release.Name | trunc 39 | trimSuffix "-" -}}
 {{- else -}}

@@ -23,22 +23,34 @@
 {{/* What `job secrets` makes, or, where `generate` is false, checks: the
      database's admin is the operator's to bring unless the chart runs the
      database, and nobody's where db-init is off; MAAS's user is the operator's
-     then, as nobody would set a password that was made here. Those whose password stands in the values are left out: the chart
+     then, as nobody would set a password that was made here. What racks share with
+     a region that is elsewhere is that region's; MAAS's admin is of those who use
+     it. Those whose password stands in the values are left out: the chart
      renders them, after this job. */}}
 {{- define "maas.settings.secrets" -}}
 {{- $db := .Values.endpoints.maas_db.auth -}}
 {{- $admin := .Values.endpoints.maas_region.auth.admin -}}
-{{- $text := printf "\"region\":%s" (dict "name" (include "maas.secret.region" .) "generate" true | toJson) -}}
-{{- if not $admin.password -}}
-{{- $text = printf "%s,\"admin\":%s" $text (dict "name" (include "maas.secret.admin" .) "generate" true "username" $admin.username "email" $admin.email | toJson) -}}
+{{- $on := .Values.manifests -}}
+{{- $region := or $on.region_statefulset $on.job_seed_secret -}}
+{{- $secrets := list
+  (dict "key" "region" "wanted" (or $region $on.rack_statefulset) "told" (dict "name" (include "maas.secret.region" .) "generate" $region))
+  (dict "key" "admin" "wanted" (and (not $admin.password) (include "maas.admin.is_used" .)) "told" (dict "name" (include "maas.secret.admin" .) "generate" true "username" $admin.username "email" $admin.email))
+  (dict "key" "db_admin" "wanted" (and (not $db.admin.password) (or $on.job_db_init .Values.postgresql.enabled)) "told" (dict "name" (include "maas.secret.db-admin" .) "generate" .Values.postgresql.enabled "username" $db.admin.username))
+  (dict "key" "db_user" "wanted" (and (not $db.user.password) (or $on.job_db_init $on.job_db_sync $on.region_statefulset)) "told" (dict "name" (include "maas.secret.db-user" .) "generate" $on.job_db_init "username" $db.user.username))
+-}}
+{{- $text := "" -}}
+{{- range $secrets -}}
+{{- if .wanted -}}
+{{- $text = printf "%s%s%s:%s" $text (ternary "," "" (ne $text "")) (toJson .key) (toJson .told) -}}
 {{- end -}}
-{{- if and (not $db.admin.password) (or .Values.manifests.job_db_init .Values.postgresql.enabled) -}}
-{{- $text = printf "%s,\"db_admin\":%s" $text (dict "name" (include "maas.secret.db-admin" .) "generate" .Values.postgresql.enabled "username" $db.admin.username | toJson) -}}
-{{- end -}}
-{{- if and (not $db.user.password) (or .Values.manifests.job_db_init .Values.manifests.job_db_sync .Values.manifests.region_statefulset) -}}
-{{- $text = printf "%s,\"db_user\":%s" $text (dict "name" (include "maas.secret.db-user" .) "generate" .Values.manifests.job_db_init "username" $db.user.username | toJson) -}}
 {{- end -}}
 {{- printf "{%s}" $text -}}
+{{- end -}}
+
+{{/* Not empty where a pod mounts MAAS's admin. */}}
+{{- define "maas.admin.is_used" -}}
+{{- $manifests := .Values.manifests -}}
+{{- if or $manifests.job_create_admin $manifests.job_configure $manifests.job_export_api_key $manifests.job_import_images $manifests.test_maas_api -}}true{{- end -}}
 {{- end -}}
 
 {{/* Of that section, what the jobs need that write these two. */}}
@@ -84,8 +96,17 @@
 {{- dict "enabled" $tls.enabled "insecure" $tls.insecure "port" 5443 "server_name" $tls.server_name | toJson -}}
 {{- end -}}
 
+{{/* A region imports from the mirror beside it: behind the Service, one that has
+     images would answer for those that have none. */}}
 {{- define "maas.settings.mirror" -}}
-{{- dict "url" (printf "http://%s-mirror.%s:%d" (include "maas.fullname" .) (include "maas.domain" .) (int .Values.conf.cache.port)) "wait" .Values.jobs.wait_timeout | toJson -}}
+{{- $fullname := include "maas.fullname" . -}}
+{{- $place := printf "%s:%d" (include "maas.domain" .) (int .Values.conf.cache.port) -}}
+{{- dict
+  "url" (printf "http://%s-mirror.%s" $fullname $place)
+  "each" (printf "http://%s-region-{}.%s-region-headless.%s" $fullname $fullname $place)
+  "regions" (int .Values.pod.replicas.region)
+  "wait" .Values.jobs.wait_timeout
+  | toJson -}}
 {{- end -}}
 
 {{- define "maas.settings.boot_source" -}}

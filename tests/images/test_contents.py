@@ -16,7 +16,7 @@ SMALL = ("maas-mirror", "maas-deployer")
 
 # MiB of the uncompressed archive. Programs are stripped debug builds here and
 # the packages stand-ins; what users build differs by that.
-BOUNDS = {"maas-mirror": 60, "maas-deployer": 90, "maas-region-controller": 200, "maas-rack-controller": 260}
+BOUNDS = {"maas-mirror": 60, "maas-deployer": 90, "maas-region-controller": 240, "maas-rack-controller": 260}
 
 
 @pytest.mark.parametrize("name", SYSTEMD + SMALL)
@@ -79,6 +79,29 @@ def test_no_secret_and_nothing_of_the_build_is_left(unpacked: Callable[[str], Pa
     assert [path.name for path in (root / "etc/apt/sources.list.d").iterdir()] == ["pool.list"]
     manuals = [path for path in (root / "usr/share/man").rglob("*") if path.is_file()]
     assert not manuals
+
+
+@pytest.mark.parametrize("name", SYSTEMD)
+def test_no_key_of_the_dns_server_is_left(unpacked: Callable[[str], Path], name: str) -> None:
+    bind = unpacked(name) / "etc/bind"
+    # The packages made them in there, and what is no key stays.
+    assert (bind / "maas/named.conf.maas").exists()
+    assert not (bind / "rndc.key").exists()
+    keys = [path for path in bind.rglob("*") if path.is_file() and "secret" in path.read_text()]
+    assert not keys
+
+
+@pytest.mark.parametrize("name", SYSTEMD)
+def test_what_maas_calls_and_its_packages_lack_is_there(container: Callable[..., Container], name: str) -> None:
+    one = container(name, args=["sh", "-c", "sudo -V && nsupdate -V"])
+    assert one.wait() == 0, one.output
+    one = container(name, args=["runuser", "--user", "maas", "--", "sudo", "--non-interactive", "systemctl", "--version"])
+    assert one.wait() == 0, one.output
+    assert re.search("^systemd [0-9]", one.output, re.MULTILINE)
+    # What MAAS's packages do not allow.
+    one = container(name, args=["runuser", "--user", "maas", "--", "sudo", "--non-interactive", "true"])
+    assert one.wait() == 1
+    assert "a password is required" in one.output
 
 
 @pytest.mark.parametrize("name", SYSTEMD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -92,6 +93,12 @@ def test_an_empty_volume_belongs_to_maas(start: Callable[..., Container], mounte
     data = volume(tmp_path, {})
     start(name, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
     assert (data.stat().st_uid, data.stat().st_gid) == (800, 800)
+
+
+def test_the_racks_cache_belongs_to_maas(start: Callable[..., Container], tmp_path: Path) -> None:
+    cache = volume(tmp_path, {})
+    start(RACK, {"/var/cache/maas": cache})
+    assert (cache.stat().st_uid, cache.stat().st_gid) == (800, 800)
 
 
 def test_what_is_in_a_volume_stays_and_what_it_lacks_comes(
@@ -258,6 +265,20 @@ def test_the_ssh_key_is_for_maas_alone(start: Callable[..., Container], mounted:
     (mounted / "ssh/PRIVATE_KEY").write_text("another\n")
     start(REGION, {"/etc/maas-deployer": mounted, "/var/lib/maas": data})
     assert (data / ".ssh/id_rsa").read_text() == "another\n"
+
+
+@pytest.mark.parametrize("name", [REGION, RACK])
+def test_each_container_has_dns_keys_of_its_own(start: Callable[..., Container], mounted: Path, name: str) -> None:
+    secrets = []
+    for _ in range(2):
+        one = start(name, {"/etc/maas-deployer": mounted})
+        files = ("rndc.key", "maas/keys.conf.maas", "maas/rndc.conf.maas", "maas/named.conf.rndc.maas")
+        stat = one.run("stat", "--format=%U:%G %a", *(f"/etc/bind/{file}" for file in files)).stdout
+        assert stat.splitlines() == ["bind:bind 640", "maas:bind 640", "maas:bind 600", "maas:bind 640"]
+        secrets += set(re.findall(r'secret "(.+)"', one.run("sh", "-c", "cat /etc/bind/rndc.key /etc/bind/maas/*").stdout))
+        assert not any(secret in one.output for secret in secrets)
+    # Of each container: BIND's own, that for updates and that for MAAS's rndc.
+    assert len(set(secrets)) == 6
 
 
 def test_another_command_runs_instead(container: Callable[..., Container]) -> None:

@@ -122,10 +122,13 @@ impl ValuesArgs {
     }
 }
 
-/// Names that Helm takes: DNS labels with dots between them, 53 signs at most.
+/// Names that Helm takes, DNS labels with dots between them, 53 signs at most, and that can begin
+/// the name of a Service, which a digit cannot.
 fn release_name(text: &str) -> Result<String, String> {
-    let good = text.len() <= 53 && text.split('.').all(is_label);
-    let rule = "small letters, digits and - between them, 53 at most";
+    let good = text.len() <= 53
+        && text.split('.').all(is_label)
+        && !text.starts_with(|sign: char| sign.is_ascii_digit());
+    let rule = "a small letter first, then small letters, digits and - between them, 53 at most";
     if good { Ok(text.to_owned()) } else { Err(format!("a release's name has {rule}")) }
 }
 
@@ -160,10 +163,10 @@ mod tests {
         for good in ["maas", "a-1", "a.b", &"a".repeat(53)] {
             assert!(release_name(good).is_ok(), "{good}");
         }
-        for bad in ["", "A", "-a", "a-", "a..b", "a_b", &"a".repeat(54)] {
+        for bad in ["", "A", "-a", "a-", "a..b", "a_b", "1a", &"a".repeat(54)] {
             assert!(release_name(bad).is_err(), "{bad}");
         }
-        assert!(namespace_name("maas").is_ok());
+        assert!(namespace_name("1-maas").is_ok());
         assert!(namespace_name("a.b").is_err());
     }
 

@@ -156,10 +156,12 @@ impl Init {
         Ok(())
     }
 
-    /// An administrator who is no superuser, as clouds have, may give away only
-    /// to roles that it is a member of.
+    /// An administrator who is no superuser, as clouds have, may give away only to roles that it
+    /// may become. Until PostgreSQL 15 every member may; since 16 who makes a role is a member of
+    /// it at once, but may not become it.
     async fn join_role(&self, session: &Session, role: &str) -> Result<(), JobError> {
-        let sql = "SELECT rolsuper OR pg_has_role(current_user, $1::text::name, 'MEMBER') \
+        let sql = "SELECT rolsuper OR pg_has_role(current_user, $1::text::name, \
+            CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) \
             FROM pg_roles WHERE rolname = current_user";
         let doing = "look at the administrator's rights";
         let user = &self.user.username;

@@ -86,7 +86,8 @@ fn wanted(settings: &Secrets) -> Vec<Wanted<'_>> {
     wanted.extend(settings.region.as_ref().map(|secret| Wanted {
         name: &secret.name,
         generate: secret.generate,
-        recipe: "--from-literal=REGION_SECRET=\"$(openssl rand -hex 16)\"",
+        // Racks alone: it is their region's, in its /var/lib/maas/secret.
+        recipe: "--from-file=REGION_SECRET=FILE, where FILE has what is in /var/lib/maas/secret of the region",
         data: vec![("REGION_SECRET", Value::Shared)],
     }));
     wanted

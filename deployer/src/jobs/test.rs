@@ -6,7 +6,8 @@ use super::context::Context;
 use super::error::JobError;
 use super::report::Report;
 use super::resources::{Wanted, look};
-use crate::maas::{Client, is_mirror_ready};
+use super::wait_for;
+use crate::maas::Client;
 use crate::wait::{State, Wait};
 
 /// How long a rack may take to connect: one may just have been started anew.
@@ -37,9 +38,11 @@ pub async fn run(context: &Context) -> Result<Report, JobError> {
         }
     }
     if let Ok(mirror) = context.settings.mirror() {
-        match is_mirror_ready(&mirror.url).await {
-            Ok(()) => report.noted(format!("the mirror at {} is ready", mirror.url)),
-            Err(reason) => wrong.push(format!("the mirror at {}: {reason}", mirror.url)),
+        let urls = mirror.urls();
+        let lacking = wait_for::lacking_mirrors(&urls).await;
+        wrong.extend(lacking.iter().map(|(url, reason)| format!("the mirror at {url}: {reason}")));
+        if lacking.is_empty() {
+            report.noted(format!("ready: the mirror at {}", urls.join(", the mirror at ")));
         }
     }
     if wrong.is_empty() {

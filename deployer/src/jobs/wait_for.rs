@@ -248,18 +248,39 @@ async fn api(context: &Context) -> Result<(), JobError> {
     patient.first_ready(&urls).await.map(drop)
 }
 
-/// The mirror, which may have to fetch, or be brought, what it is to serve.
+/// The mirrors, which may have to fetch, or be brought, what they are to serve. All of them: a
+/// region imports from the one beside it.
 pub(super) async fn mirror(context: &Context) -> Result<(), JobError> {
     let mirror = context.settings.mirror()?;
-    let url = &mirror.url;
-    Wait::new(format!("the mirror at {url}"), context.limit(mirror.wait.unwrap_or(DAYS)))
+    let urls = mirror.urls();
+    let what = match &urls[..] {
+        [one] => format!("the mirror at {one}"),
+        all => format!("the mirrors of {} regions", all.len()),
+    };
+    let looks: Vec<_> =
+        urls.iter().map(|url| format!("{}/readyz", url.trim_end_matches('/'))).collect();
+    Wait::new(what, context.limit(mirror.wait.unwrap_or(DAYS)))
         .pause(Duration::from_secs(2))
-        .next(format!("curl {}/readyz", url.trim_end_matches('/')))
-        .until(async || match is_mirror_ready(url).await {
-            Ok(()) => Ok(State::Ready(())),
-            Err(reason) => Ok(State::Waiting(reason)),
+        .next(format!("curl {}", looks.join(" ")))
+        .until(async || {
+            let lacking = lacking_mirrors(&urls).await;
+            Ok(match &lacking[..] {
+                [] => State::Ready(()),
+                [(_, reason)] if urls.len() == 1 => State::Waiting(reason.clone()),
+                some => {
+                    let each = some.iter().map(|(url, reason)| format!("{url}: {reason}"));
+                    State::Waiting(each.collect::<Vec<_>>().join("; "))
+                }
+            })
         })
         .await
+}
+
+/// Those that are not ready, and why.
+pub(super) async fn lacking_mirrors(urls: &[String]) -> Vec<(&str, String)> {
+    let looks =
+        urls.iter().map(async |url| Some((url.as_str(), is_mirror_ready(url).await.err()?)));
+    futures_util::future::join_all(looks).await.into_iter().flatten().collect()
 }
 
 async fn job(context: &Context, name: &str) -> Result<(), JobError> {

@@ -251,15 +251,32 @@ pub struct Upgrade {
     pub region_image: String,
 }
 
-/// The mirror of boot images.
+/// The mirror of boot images: one beside each region, which imports from that one.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mirror {
-    /// Where jobs reach it.
+    /// Where jobs reach any of them.
     pub url: String,
+    /// Where they reach each, with `{}` for the number of its region.
+    #[serde(default)]
+    pub each: String,
+    /// How many regions there are.
+    #[serde(default)]
+    pub regions: u32,
     /// How long to wait until it is ready, such as `7d`.
     #[serde(default, deserialize_with = "duration")]
     pub wait: Option<Duration>,
+}
+
+impl Mirror {
+    /// The URL of each mirror; where there is no region yet, the one for any of them.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        if self.regions == 0 || self.each.is_empty() {
+            return vec![self.url.clone()];
+        }
+        (0..self.regions).map(|number| self.each.replace("{}", &number.to_string())).collect()
+    }
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

@@ -85,6 +85,13 @@ fn an_administrator_who_is_no_superuser_is_enough() {
     world.secret("secrets/db-admin/DATABASE_PASSWORD", "cloudpass1");
     world.job(&["db-init"]).run().expect(0);
     world.job(&["db-init"]).run().expect(0).unchanged();
+    // A role that it made, and a database that it did not make for it.
+    let mut world = self::world("by_cloud_2");
+    world.public("secrets/db-admin/DATABASE_USERNAME", "cloud");
+    world.secret("secrets/db-admin/DATABASE_PASSWORD", "cloudpass1");
+    sql(shared(), "postgres", "CREATE DATABASE by_cloud_2 OWNER cloud");
+    world.job(&["db-init"]).run().expect(0).changed("gave the database");
+    world.job(&["db-init"]).run().expect(0).unchanged();
 }
 
 #[test]

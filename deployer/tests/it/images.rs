@@ -185,6 +185,33 @@ fn import_waits_for_the_mirror() {
     assert!(site.upstream.count("streams/v1/index.sjson") > 0);
 }
 
+/// Each region imports from the mirror beside it: that one has images says nothing of another.
+#[test]
+fn each_regions_mirror_is_waited_for_and_those_that_lack_are_named() {
+    let world = World::new();
+    let full = world.path("second-is-full");
+    let look = full.clone();
+    let mirrors = HttpServer::start(move |request| {
+        match request.target.starts_with("/0/") || look.exists() {
+            true => Answer::text(200, "ok"),
+            false => Answer::text(503, "no snapshot yet"),
+        }
+    });
+    let url = mirrors.url();
+    let each = format!("{}/{{}}", url.trim_end_matches('/'));
+    let settings = json!({"mirror": {"url": url, "each": each, "regions": 2}}).to_string();
+    let wait = || {
+        world.job(&["wait", "mirror", "--timeout", "2s"]).env("MAAS_DEPLOYER_SETTINGS", &settings)
+    };
+    let message = wait().run().expect(1).message();
+    let lacking = "the mirrors of 2 regions; the last reason was: http://127.0.0.1:PORT/1: \
+        it is not ready yet: no snapshot yet\n";
+    assert!(message.contains(lacking), "{message}");
+    std::fs::write(&full, "").unwrap();
+    wait().run().expect(0);
+    assert!(mirrors.count("GET", "/0/readyz") >= 2);
+}
+
 #[test]
 fn unknown_settings_are_all_named_and_none_is_set() {
     let mut site = site("images_unknown");

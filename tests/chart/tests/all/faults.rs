@@ -219,7 +219,7 @@ fn f12_a_racks_probes_ask_the_rack_and_its_registration_is_kept() {
         let command = rack[probe]["exec"]["command"].as_array().unwrap();
         assert_eq!(json!(command[1..]), arguments, "{probe}");
     }
-    for path in ["/var/lib/maas", "/etc/maas"] {
+    for path in ["/var/lib/maas", "/etc/maas", "/var/cache/maas"] {
         let mount = Pod::mounts(rack).find(|mount| mount["mountPath"] == path).unwrap();
         assert_eq!(mount["name"], "state", "{path}");
     }

@@ -80,8 +80,13 @@ fn names_begin_with_the_releases() {
             assert!(object.name().starts_with(fullname), "{release}: {}", object.id());
         }
     }
-    let error = helm.release("my.maas").refusal(&[]);
-    assert!(error.contains("has a dot, which names of Services cannot have"), "{error}");
+    for (release, wrong) in [
+        ("my.maas", "has a dot, which names of Services cannot have"),
+        ("1-maas", "begins with a digit, which names of Services cannot"),
+    ] {
+        let error = helm.clone().release(release).refusal(&[]);
+        assert!(error.contains(wrong), "{error}");
+    }
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn selectors_find_what_they_are_for() {
             }
         }
         for service in objects.kind("Service") {
-            let gone = ["rack-only", "syslog-off"].contains(&file);
+            let gone = file == "syslog-off";
             assert!(gone || finds(service.at("/spec/selector")), "{file}: {}", service.id());
         }
         for monitor in objects.kind("ServiceMonitor") {
@@ -158,6 +163,25 @@ fn selectors_find_what_they_are_for() {
             assert!(ports.iter().any(|one| &one["name"] == port), "{file}");
         }
     });
+}
+
+/// What would lead to it would lead nowhere.
+#[test]
+fn racks_alone_come_with_nothing_of_a_region() {
+    let Some(helm) = Helm::find() else { return };
+    let wanted = [
+        "manifests.ingress_region=true",
+        "network.region_api.node_port.enabled=true",
+        "network.region_api.ingress.tls.enabled=true",
+        "cert_manager.enabled=true",
+        "cert_manager.create=true",
+    ];
+    let objects = helm.set(&wanted).objects(&[&files::named("rack-only")]);
+    let services: Vec<_> = objects.kind("Service").map(Object::name).collect();
+    assert_eq!(services, ["maas-rack"]);
+    for kind in ["Ingress", "Certificate"] {
+        assert_eq!(objects.kind(kind).count(), 0, "{kind}");
+    }
 }
 
 #[test]

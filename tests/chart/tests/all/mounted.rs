@@ -84,6 +84,13 @@ const MOUNTED: &[Mounted] = &[
         "/etc/systemd/system/maas-apiserver.service.d/50-chart.conf",
         &["Environment=PGSSLMODE=verify-full\n"],
     ),
+    (
+        "database-tls",
+        REGION.0,
+        REGION.1,
+        "/etc/systemd/system/maas-temporal-worker.service.d/50-chart.conf",
+        &["Environment=PGSSLMODE=verify-full\n"],
+    ),
 ];
 
 /// What lies at a path of a container: of the ConfigMap or Secret that is mounted there.
@@ -123,7 +130,8 @@ fn files_lie_where_maas_and_its_services_read_them() {
                 pod.containers().flat_map(Pod::mounts).filter(|one| one["subPath"].is_string())
             {
                 let path = mount["mountPath"].as_str().unwrap();
-                let own = path.starts_with("/var/lib/maas") || path == "/etc/maas";
+                let volumes = ["/etc/maas", "/var/cache/maas"];
+                let own = path.starts_with("/var/lib/maas") || volumes.contains(&path);
                 assert!(own || known.contains(&path), "{file}: {path} is in no table");
             }
         }

@@ -19,6 +19,7 @@ fn notes_say_what_to_do_next() {
         "tls-acme",
         "tls-own-secret",
         "rack-only",
+        "database-tls",
     ] {
         let notes = helm.notes(&[&files::named(name)]);
         snapshot::compare(&format!("notes/{name}"), &notes);

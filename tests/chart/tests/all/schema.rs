@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use chart_tests::{Helm, files, snapshot, values, yaml};
+use maas_deployer::render::{self, ReleaseInfo};
+use maas_deployer::values::{Values, Wanted};
 use serde_json::Value;
 
 fn schema() -> Value {
@@ -40,6 +42,60 @@ fn slips_are_refused_and_named() {
     for (name, settings) in SLIPS {
         let refusal = helm.clone().set(settings).refusal(&[]);
         snapshot::compare(&format!("refused/{name}"), &refusal);
+    }
+}
+
+/// What is valid, each for itself.
+const TOGETHER: [(&str, &[&str]); 7] = [
+    ("a-proxy-on-the-apis-port", &["endpoints.maas_region.port.region_proxy.default=443"]),
+    ("a-proxy-on-a-port-of-temporal", &["endpoints.maas_region.port.region_proxy.default=5271"]),
+    ("a-mirror-on-maas-port", &["conf.cache.enabled=true", "conf.cache.port=5240"]),
+    ("a-mirror-on-the-proxys-port", &["conf.cache.enabled=true", "conf.cache.port=8000"]),
+    ("a-mirror-without-region", &["conf.cache.enabled=true", "manifests.region_statefulset=false"]),
+    (
+        "one-port-of-nodes-for-api-and-proxy",
+        &[
+            "network.region_api.node_port.enabled=true",
+            "network.region_proxy.node_port.enabled=true",
+            "endpoints.maas_region.port.region_proxy.nodeport=31900",
+        ],
+    ),
+    (
+        "one-port-of-nodes-for-api-and-tls",
+        &[
+            "network.region_api.node_port.enabled=true",
+            "conf.maas.tls.enabled=true",
+            "endpoints.maas_region.port.region_api.nodeporttls=31900",
+        ],
+    ),
+];
+
+#[test]
+fn values_that_do_not_go_together_are_refused_and_named() {
+    let Some(helm) = Helm::find() else { return };
+    for (name, settings) in TOGETHER {
+        let refusal = helm.clone().set(settings).refusal(&[]);
+        let (_, why) =
+            refusal.split_once("services.yaml:1:4): ").unwrap_or_else(|| panic!("{refusal}"));
+        let (why, _) = why.split_once("\n\nUse --debug").unwrap_or((why, ""));
+        snapshot::compare(&format!("refused/{name}"), why);
+        // The deployer renders the same templates, and says the same.
+        let wanted = Wanted {
+            set: settings.iter().map(|one| (*one).to_owned()).collect(),
+            ..Wanted::default()
+        };
+        let values = Values::load(&wanted).unwrap();
+        let refused = render::render(&values, &ReleaseInfo::install("maas", "maas")).unwrap_err();
+        let said = refused.to_string();
+        assert!(said.contains(why.trim()), "{name}: {said}");
+    }
+    // Neither is there where nothing has it.
+    for fine in [
+        &["conf.cache.port=5240"][..],
+        &["endpoints.maas_region.port.region_proxy.nodeport=31900"],
+        &["conf.cache.enabled=true", "conf.cache.port=8889"],
+    ] {
+        assert!(!helm.clone().set(fine).objects(&[]).0.is_empty(), "{fine:?}");
     }
 }
 

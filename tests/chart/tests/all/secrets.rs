@@ -113,8 +113,15 @@ fn the_hook_makes_what_no_value_gives() {
     // Somebody else made the role: no admin is needed, and no password can be made up.
     let made = by(&helm.clone().set(&["manifests.job_db_init=false"]), "defaults");
     assert_eq!((made.get("db_admin"), &made["db_user"]["generate"]), (None, &false.into()));
-    // A rack's release has no database.
-    assert_eq!(told("rack-only").get("db_user"), None);
+    // A rack's release has no database and no admin, and what it shares with its region
+    // is made there.
+    assert_eq!(
+        told("rack-only"),
+        serde_json::json!({"region": {"name": "maas-region-secret", "generate": false}})
+    );
+    let racks = helm.clone().set(&["endpoints.maas_region.auth.admin.password=p"]);
+    let racks = racks.objects(&[&files::named("rack-only")]);
+    assert!(racks.get("Secret", "maas-admin").is_none());
     // The chart renders these after the hook, which must not ask for them.
     let given = told("passwords");
     assert_eq!(

@@ -33,7 +33,7 @@ fn keys() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("database", vec!["host", "port", "name", "bundled", "tls"]),
         ("region", vec!["url", "maas_url", "statefulset", "workers"]),
         ("tls", vec!["enabled", "insecure", "port", "server_name"]),
-        ("mirror", vec!["url", "wait"]),
+        ("mirror", vec!["each", "regions", "url", "wait"]),
         ("upgrade", vec!["region_image"]),
         ("boot_source", vec!["url", "keyring", "keyring_filename"]),
         (
@@ -208,6 +208,23 @@ fn a_region_that_is_elsewhere_is_found_by_its_url() {
     assert_eq!(region("defaults"), "http://maas-region.maas.svc.cluster.local:5240/MAAS");
     let notes = helm.notes(&[&files::named("rack-only")]);
     assert!(notes.contains("nothing here knows where that is"), "{notes}");
+}
+
+/// The mirrors are asked by the names that their pods have, ready or not.
+#[test]
+fn each_mirror_is_named_by_its_region() {
+    let Some(helm) = Helm::find() else { return };
+    let objects = helm.set(&["pod.replicas.region=2"]).objects(&[&files::named("cache")]);
+    let service = objects.one("Service", "maas-region-headless");
+    assert_eq!(service.at("/spec/publishNotReadyAddresses"), true);
+    let set = objects.one("StatefulSet", "maas-region");
+    assert_eq!(set.at("/spec/serviceName"), service.name());
+    for (job, container) in [("configure", "configure"), ("import-images", "import-images")] {
+        let mirror = of(&objects, job, container)["mirror"].clone();
+        let place = "maas-region-{}.maas-region-headless.maas.svc.cluster.local:8888";
+        assert_eq!(mirror["each"], format!("http://{place}"));
+        assert_eq!(mirror["regions"], 2);
+    }
 }
 
 fn refusal(helm: &Helm, set: &[&str]) -> String {

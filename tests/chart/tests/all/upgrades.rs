@@ -69,21 +69,29 @@ fn quiesce_knows_the_jobs_that_come() {
     assert!(told > 300, "{told}");
 }
 
-/// MAAS waits for every region that ever ran, and import-images removes those that are no more.
+/// MAAS waits for every region that ever ran, and import-images removes those that are no more;
+/// with mirrors, configure waits for that of each.
 #[test]
-fn another_number_of_regions_runs_import_images_again_and_nothing_else() {
+fn another_number_of_regions_runs_again_what_looks_at_each_and_nothing_else() {
     let Some(helm) = Helm::find() else { return };
     let base = files::named("replicas");
-    let render =
-        |count: u32| helm.clone().set(&[&format!("pod.replicas.region={count}")]).objects(&[&base]);
-    let (before, after) = (render(2), render(1));
-    for job in jobs(&before) {
-        let stays = after.get("Job", job.name()).is_some();
-        assert_eq!(stays, job.component() != "import-images", "{}", job.id());
-    }
-    for set in before.kind("StatefulSet") {
-        let now = after.one("StatefulSet", set.name());
-        assert_eq!(set.at("/spec/template"), now.at("/spec/template"), "{}", set.id());
+    for (cache, again) in
+        [("false", &["import-images"][..]), ("true", &["configure", "import-images"])]
+    {
+        let cache = format!("conf.cache.enabled={cache}");
+        let render = |count: u32| {
+            let count = format!("pod.replicas.region={count}");
+            helm.clone().set(&[&count, &cache]).objects(&[&base])
+        };
+        let (before, after) = (render(2), render(1));
+        for job in jobs(&before) {
+            let stays = after.get("Job", job.name()).is_some();
+            assert_eq!(stays, !again.contains(&job.component()), "{cache}: {}", job.id());
+        }
+        for set in before.kind("StatefulSet") {
+            let now = after.one("StatefulSet", set.name());
+            assert_eq!(set.at("/spec/template"), now.at("/spec/template"), "{}", set.id());
+        }
     }
 }
 
