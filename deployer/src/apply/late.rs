@@ -31,7 +31,8 @@ pub(crate) async fn of_workload(
     let found = cluster.list(&doing, &place, ("labelSelector", &selector)).await.ok()?;
     let mut pods: Vec<Pod> =
         found.into_iter().filter_map(|pod| serde_json::from_value(pod).ok()).collect();
-    pods.retain(|pod| is_pod_of(pod, kind, name) && not_ready(pod).is_some());
+    // What a Job that takes long is at, its running pod's log says.
+    pods.retain(|pod| is_pod_of(pod, kind, name) && (kind == "Job" || not_ready(pod).is_some()));
     pods.sort_by_key(ResourceExt::creation_timestamp);
     Some(of_pod(cluster, space, pods.last()?).await)
 }

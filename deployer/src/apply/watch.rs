@@ -350,7 +350,8 @@ impl Watch<'_> {
         }
         if let Some((phase, one)) = first {
             let what = format!("{}: {}", one.shown(), one.said());
-            let event = self.last_event.clone();
+            // What was said of others is not why this one is not ready.
+            let event = self.last_event.clone().filter(|event| event.starts_with(&one.name));
             self.progress.tell(News::Waiting { phase, over: (count, total), what, event });
         }
     }
@@ -374,7 +375,9 @@ impl Watch<'_> {
         others.extend(
             self.ill.iter().map(|(name, ill)| format!("pod {name}: {}", ill.trouble.reason)),
         );
-        others.extend(self.last_event.iter().map(|event| format!("last event: {event}")));
+        let is_of = |event: &&String| waiting.iter().any(|one| event.starts_with(&one.name));
+        let event = self.last_event.iter().filter(is_of);
+        others.extend(event.map(|event| format!("last event: {event}")));
         if let Some(error) = &self.last_break {
             last = crate::chain(error);
         }

@@ -148,7 +148,7 @@ pub(super) fn maas(names: &Names, ended: &Ended, log: &[String]) -> Vec<Check> {
 pub(super) fn drift(names: &Names, trials: &[Trial]) -> Vec<Check> {
     let (id, what) = ("drift.objects", "the record beside what is there");
     let hint = format!(
-        "maas-deployer diff {} -n {} shows it; an upgrade puts it back",
+        "maas-deployer diff {} -n {} shows it; an upgrade puts it back, with --force-conflicts where another program says that it owns the field",
         names.release, names.namespace
     );
     let (mut changed, mut unknown) = (Vec::new(), Vec::new());

@@ -37,11 +37,24 @@ impl MirrorState {
         keys.into_iter().flatten().filter_map(of).collect()
     }
 
+    /// Why its last sync failed; none where it did not, or that is not known.
+    #[must_use]
+    pub fn failed_sync(&self) -> Option<&str> {
+        failed_sync(self.status.as_ref().ok()?)
+    }
+
     /// Whether it serves a snapshot, where that is known.
     #[must_use]
     pub fn is_ready(&self) -> Option<bool> {
         self.ready.as_ref().ok()?.get("ready")?.as_bool()
     }
+}
+
+/// Why the last sync failed, of what `maas-mirror status` prints.
+#[must_use]
+pub fn failed_sync(status: &Value) -> Option<&str> {
+    let text = |pointer: &str| status.pointer(pointer).and_then(Value::as_str);
+    text("/last_sync/outcome/failed").or_else(|| text("/last_sync/failed"))
 }
 
 pub(super) async fn look(cluster: &Cluster, namespace: &str, pods: &[Found]) -> Vec<MirrorState> {

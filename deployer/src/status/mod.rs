@@ -31,7 +31,7 @@ pub use basis::ReleaseState;
 pub use certificates::{CertificateState, days_until};
 pub use events::EventState;
 pub use maas::{ImageState, MaasState, RackState};
-pub use mirror::MirrorState;
+pub use mirror::{MirrorState, failed_sync};
 pub use pods::PodState;
 
 /// How long one source may take.

@@ -38,7 +38,10 @@ pub(super) fn problems(status: &Status) -> Vec<String> {
     }
     maas_problems(status, &mut all);
     if let Some((name, Ok(false))) = &status.api_key {
-        all.push(format!("the Secret {name} with MAAS's API key is not there"));
+        all.push(format!(
+            "the Secret {name} with MAAS's API key is not there: an upgrade with --set \
+             jobs.rerun=TEXT, a text that was not there before, makes it again"
+        ));
     }
     for certificate in status.certificates.iter().flatten() {
         let name = format!("{} in the Secret {}", certificate.key, certificate.secret);
@@ -68,6 +71,9 @@ fn mirror_problems(mirror: &super::MirrorState, all: &mut Vec<String>) {
     if mirror.is_ready() == Some(false) {
         let reason = ready.get("reason").and_then(|reason| reason.as_str()).unwrap_or_default();
         all.push(format!("the mirror in {pod} is not ready: {reason}"));
+    }
+    if let Some(reason) = mirror.failed_sync() {
+        all.push(format!("the last sync of the mirror in {pod} failed: {reason}"));
     }
     let damaged = ready.get("damaged_blobs").and_then(serde_json::Value::as_u64).unwrap_or(0);
     if damaged > 0 {

@@ -58,6 +58,9 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
             "use another name for this release, or uninstall {} in {}",
             owner.name, owner.namespace
         ),
+        ApplyError::Foreign { owner: None, what } if what.starts_with("Secret ") => {
+            "it may hold the only copy of a password that is in use: leave that value out, and the release goes on with it; delete it only if nobody needs what it holds".into()
+        }
         ApplyError::Foreign { owner: None, .. } => {
             "delete it if nobody needs it, or use another name for this release".into()
         }
@@ -147,6 +150,11 @@ fn cluster(error: &ClusterError) -> &'static str {
             "have your account given that right in the namespace; kubectl auth can-i shows what it has"
         }
         ClusterError::Api { code: 404, .. } => "check that the namespace exists",
+        ClusterError::Api { code: 422, message, .. }
+            if message.contains("updates to statefulset spec") =>
+        {
+            "what the volumes are like cannot be changed by an upgrade: leave storage.* as it was; maas-deployer check --pre says how a volume is made larger"
+        }
         ClusterError::Api { code: 422, .. } => {
             "Kubernetes does not take that value, or does not let that field be changed: correct the values, or delete the object and run this again"
         }

@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::super::output::printable;
 use super::colour::{Colour, Paint};
 use crate::apply::{PhaseState, Standing};
-use crate::status::{EventState, Known, MaasState, MirrorState, PodState, Status, days_until};
+use crate::status::{
+    EventState, Known, MaasState, MirrorState, PodState, Status, days_until, failed_sync,
+};
 use crate::wait::spoken;
 
 /// How much of a line is shown.
@@ -223,8 +225,7 @@ fn mirror_holds(status: &Value, with_room: bool) -> String {
         parts.push(format!("{partials} downloads under way, {held} of them here"));
     }
     if let Some(finished) = text("/last_sync/finished") {
-        let failed = text("/last_sync/outcome/failed").or_else(|| text("/last_sync/failed"));
-        parts.push(match failed {
+        parts.push(match failed_sync(status) {
             Some(reason) => format!("last sync at {finished} FAILED: {reason}"),
             None => format!("last sync at {finished}"),
         });

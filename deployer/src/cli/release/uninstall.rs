@@ -1,5 +1,6 @@
 //! `maas-deployer uninstall`.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _};
 
 use serde_json::{Value, json};
@@ -60,11 +61,29 @@ pub(super) async fn run(
     }
     if !gone.kept.volumes.is_empty() || !gone.kept.secrets.is_empty() {
         output.confirm(
-            "an install of the same name goes on with what was kept; kubectl delete removes it",
+            "an install of the same name goes on with what was kept; where nobody needs it:",
         );
+        for (kind, list) in [("pvc", &gone.kept.volumes), ("secret", &gone.kept.secrets)] {
+            deletion(kind, list).iter().for_each(|command| output.confirm(command));
+        }
     }
     show(output, name, namespace, false, gone.deleted, &gone.kept, &gone.purged);
     Ok(Exit::Done)
+}
+
+/// The commands that delete what was kept of a kind, of which each is `KIND NAMESPACE/NAME`.
+fn deletion(kind: &str, kept: &[String]) -> Vec<String> {
+    let mut spaces: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for shown in kept {
+        let place = shown.rsplit(' ').next().and_then(|place| place.split_once('/'));
+        if let Some((space, name)) = place {
+            spaces.entry(space).or_default().push(name);
+        }
+    }
+    let command = |(space, names): (_, Vec<&str>)| {
+        format!("  kubectl -n {space} delete {kind} {}", names.join(" "))
+    };
+    spaces.into_iter().map(command).collect()
 }
 
 fn split(mut kept: Kept, purge: bool) -> (Kept, Kept) {
@@ -79,7 +98,7 @@ fn split(mut kept: Kept, purge: bool) -> (Kept, Kept) {
 /// On stderr, as it is there to be answered or read, not to be parsed.
 fn tell(output: &Output, verb: &str, count: usize, kept: &Kept, purge: bool) {
     output.error(&format!("{verb} {count} objects"));
-    let data = if purge { "AND ALL DATA" } else { "keeps" };
+    let data = if purge { verb } else { "keeps" };
     for what in kept.volumes.iter().chain(&kept.secrets) {
         output.error(&format!("  {data}: {what}"));
     }
