@@ -59,7 +59,7 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
             owner.name, owner.namespace
         ),
         ApplyError::Foreign { owner: None, what } if what.starts_with("Secret ") => {
-            "it may hold the only copy of a password that is in use: leave that value out, and the release goes on with it; delete it only if nobody needs what it holds".into()
+            "it may hold the only copy of a password that is in use: leave out the value that makes this one, and the release goes on with it; delete it only if nobody needs what it holds".into()
         }
         ApplyError::Foreign { owner: None, .. } => {
             "delete it if nobody needs it, or use another name for this release".into()
