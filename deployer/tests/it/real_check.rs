@@ -198,6 +198,10 @@ fn nodes_storage_and_admission_are_looked_at() {
         "objects.kinds",
         "the cluster knows no ServiceMonitor",
     );
+    // Racks alone bring no secret: it is their region's.
+    let secret = ["create", "secret", "generic", "maas-region-secret"];
+    let secret = [&secret[..], &["--from-literal=REGION_SECRET=00112233445566778899aabbccddeeff"]];
+    site.namespace.kubectl(&secret.concat(), "");
     let enforce = "pod-security.kubernetes.io/enforce";
     site.namespace.kubectl(
         &["label", "namespace", &site.namespace.name, &format!("{enforce}=restricted")],
