@@ -74,7 +74,11 @@ fn a_migration_that_was_killed_lets_no_older_maas_back() {
 fn what_a_killed_migration_began_in_the_database_is_waited_for() {
     let database = "sync_leftover";
     let mut world = world(database);
-    kill(migrating(&mut world, database, "600000"));
+    let begun = migrating(&mut world, database, "600000");
+    let statement = "SELECT count(*) FROM pg_stat_activity \
+        WHERE datname = 'sync_leftover' AND state = 'active' AND query LIKE '%pg_sleep($1)%'";
+    eventually("the statement to run", || sql("postgres", statement) == "1");
+    kill(begun);
     world.env("STAND_IN_MIGRATION_MS", "0");
     let running = world.job(&["db-sync"]).spawn();
     let waited = "what an earlier migration began in the database to end";
