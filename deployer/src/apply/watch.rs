@@ -72,6 +72,10 @@ pub(crate) struct Watch<'a> {
     workloads: Vec<Workload>,
     ill: HashMap<String, Ill>,
     over: BTreeSet<Phase>,
+    /// Pods of Jobs that failed, and of which it is not told yet why.
+    tries: Vec<Pod>,
+    /// Those of which it is, or will be.
+    known_tries: BTreeSet<String>,
     /// Since when a workload has failed.
     failed_since: Option<Instant>,
     last_event: Option<String>,
@@ -102,6 +106,8 @@ pub(crate) async fn wait_ready(
         workloads,
         ill: HashMap::new(),
         over: BTreeSet::new(),
+        tries: Vec::new(),
+        known_tries: BTreeSet::new(),
         failed_since: None,
         last_event: None,
         last_break: None,
@@ -114,7 +120,10 @@ pub(crate) async fn wait_ready(
                 Some(seen) => watch.note(seen)?,
                 None => return Ok(()),
             },
-            _ = tick.tick() => watch.tell(),
+            _ = tick.tick() => {
+                watch.tell();
+                watch.tell_tries().await;
+            }
             () = sleep_until(end) => return Err(watch.timed_out(limit, release).await),
         }
         if watch.workloads.iter().all(Workload::is_ready) {
@@ -205,6 +214,12 @@ impl Watch<'_> {
 
     fn note_pod(&mut self, pod: Pod) {
         let name = pod.name_any();
+        let is_over =
+            pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Failed");
+        let is_try = is_over && self.workload_of(&pod).is_some_and(|one| one.kind == "Job");
+        if is_try && self.known_tries.insert(name.clone()) {
+            self.tries.push(pod.clone());
+        }
         match trouble::of_pod(&pod) {
             Some(trouble) => {
                 let same = |ill: &Ill| ill.trouble.kind == trouble.kind;
@@ -356,6 +371,25 @@ impl Watch<'_> {
         }
     }
 
+    /// Why tries of Jobs failed that are made again: else it would only be seen that they are.
+    async fn tell_tries(&mut self) {
+        for pod in std::mem::take(&mut self.tries) {
+            let Some(job) = self.workload_of(&pod).filter(|job| job.kind == "Job") else {
+                continue;
+            };
+            let Some((container, code)) = trouble::failed_container(&pod) else { continue };
+            // Of one that will not be made again, the run's own error tells.
+            if matches!(job.state, Readiness::Failed(_)) {
+                continue;
+            }
+            let (space, what) = (job.namespace.clone(), job.shown());
+            let log = trouble::log(self.cluster, &space, &pod.name_any(), &container, false).await;
+            let why = cause(&log).unwrap_or_else(|| format!("it ended with exit code {code}"));
+            self.progress
+                .tell(News::Warning(format!("a try of {what}, container {container}: {why}")));
+        }
+    }
+
     /// All that is known of what is not ready: of the first, its pod's events and log.
     async fn timed_out(&self, limit: Duration, release: &str) -> ApplyError {
         let mut waiting: Vec<&Workload> =
@@ -384,6 +418,15 @@ impl Watch<'_> {
         let phase = waiting.first().map(|one| one.phase);
         ApplyError::Timeout { what, phase, waited: limit, last, others, next }
     }
+}
+
+/// What the end of a job's log says: its error and the causes, without the next step.
+fn cause(log: &[String]) -> Option<String> {
+    let error = log.iter().rposition(|line| line.starts_with("error: "));
+    let Some(error) = error else { return log.last().cloned() };
+    let causes = log.iter().skip(error + 1).take_while(|line| line.starts_with("  because "));
+    let lines = log.get(error).into_iter().chain(causes);
+    Some(lines.map(|line| line.trim()).collect::<Vec<_>>().join(", "))
 }
 
 /// The one that failed and has the cause: Jobs wait for those of the phases before.
@@ -417,6 +460,16 @@ fn pod_place(namespace: &str, name: &str) -> Result<Place, ClusterError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cause_is_the_error_without_what_to_do() {
+        let log = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let said = "INFO waiting\nerror: the job x failed\n  because a\n  because b\nhint: c";
+        let wanted = "error: the job x failed, because a, because b";
+        assert_eq!(cause(&log(said)).as_deref(), Some(wanted));
+        assert_eq!(cause(&log("one\ntwo")).as_deref(), Some("two"));
+        assert_eq!(cause(&[]), None);
+    }
 
     #[test]
     fn of_several_jobs_that_failed_the_first_phases_is_told() {

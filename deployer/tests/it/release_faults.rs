@@ -540,3 +540,30 @@ fn of_jobs_that_fail_one_after_the_other_the_cause_is_told() {
     assert!(told.contains("because Job maas-import-images-DIGEST: "), "{told}");
     assert!(told.contains("- before it, Job maas-db-init-DIGEST: "), "{told}");
 }
+
+#[test]
+fn why_a_job_is_tried_again_is_told() {
+    let (world, cluster) = alive();
+    cluster.put("test/hold/configure", json!({}));
+    let running = whole(&world, "install", &[]).spawn();
+    let job = || {
+        let mut keys = cluster.objects().into_keys();
+        keys.find(|key| key.starts_with("maas/jobs/maas-configure-"))
+    };
+    eventually("the Job", || job().is_some());
+    let name = job().expect("it").rsplit('/').next().expect("name").to_owned();
+    let status = json!({"name": "configure", "ready": false, "image": "", "imageID": "",
+        "restartCount": 0, "state": {"terminated": {"exitCode": 1, "reason": "Error"}}});
+    cluster.put(
+        "pods/maas-configure-x",
+        json!({"metadata": {"namespace": "maas", "labels": {"app.kubernetes.io/instance": "maas"},
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": "1"}]},
+            "status": {"phase": "Failed", "containerStatuses": [status]},
+            "log": "INFO x\nerror: the job configure failed\n  because MAAS is away\nhint: look\n"}),
+    );
+    let told = "container configure: error: the job configure failed, because MAAS is away";
+    eventually("the reason", || running.stderr().contains(told));
+    cluster.remove("test/hold/configure");
+    let run = running.wait().expect(0);
+    assert_eq!(run.stderr.matches(told).count(), 1, "once: {}", run.stderr);
+}
