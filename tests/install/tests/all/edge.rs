@@ -213,8 +213,11 @@ pub(crate) fn air_gap(edge: &Edge) {
     for region in edge.regions() {
         let pod = format!("pod/{region}");
         let forward = eventually("a way to the mirror", || Forward::to(edge.kube(), &pod, 8888));
-        let ready = e2e::http::request(forward.address(), "GET", "/readyz", &[]).expect("readyz");
-        assert_eq!(ready.status, 200, "{region}: {}", ready.text());
+        // What serves sees a moment later what was imported.
+        eventually(&format!("the mirror of {region} to serve it"), || {
+            let ready = e2e::http::request(forward.address(), "GET", "/readyz", &[]).ok()?;
+            (ready.status == 200).then_some(())
+        });
     }
     edge.kube().complete(&edge.release.object("configure"));
     edge.kube().complete(&edge.release.object("import-images"));
