@@ -9,6 +9,7 @@
 //! | [`settings`] | what the chart tells a job |
 //! | [`version`] | MAAS's version numbers |
 //! | [`keyring`] | OpenPGP keyrings as MAAS takes them |
+//! | [`certificate`] | when certificates expire |
 //! | [`ports`] | the ports that a rack binds on its node's own network |
 //! | [`wait`] | bounded waits that say what they wait for |
 //! | [`maas`] | the client of MAAS's REST API |

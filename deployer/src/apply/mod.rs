@@ -16,6 +16,8 @@
 //! | `standing` | how the objects of a release stand, phase by phase |
 //! | `trouble` | what cannot heal by itself, and what is known of it |
 //! | `streams` | watches, as one stream of what they see |
+//! | `waited` | what is waited for, and how it stands |
+//! | `tries` | why tries of Jobs failed that are made again |
 //! | `watch` | waits for workloads by watching them |
 //! | `ended` | waits for one object: until it is gone, or a hook has ended |
 //! | `late` | what is known of a workload that was not ready in time |
@@ -46,9 +48,11 @@ mod standing;
 mod streams;
 mod target;
 mod trial;
+mod tries;
 mod trouble;
 mod uninstall;
 mod verb;
+mod waited;
 mod watch;
 
 pub use before::Current;

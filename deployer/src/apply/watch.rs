@@ -12,12 +12,14 @@ use tokio::time::{Instant, sleep_until};
 use super::ended::job_trouble;
 use super::error::ApplyError;
 use super::late;
-use super::phase::{Phase, runs};
+use super::phase::Phase;
 use super::progress::{News, Progress};
 use super::ready::Readiness;
 use super::streams::{self, Seen, Streams};
 use super::target::Target;
+use super::tries::{Tries, cause};
 use super::trouble::{self, PodTrouble, Trouble, TroubleKind};
+use super::waited::{NOT_THERE, Workload, before, describe, first_failed, is_old, workload};
 use crate::cluster::{Cluster, ClusterError, Place};
 
 /// How often it is looked whether a grace is over, and told what is waited for.
@@ -26,38 +28,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// A Job waits for those of earlier phases, and fails where one of them does. That they fail
 /// together is waited for so long, to tell the cause.
 const TOGETHER: Duration = Duration::from_secs(15);
-
-/// What is said of a workload that is gone.
-const NOT_THERE: &str = "it is not there";
-
-/// A workload that is waited for.
-#[derive(Clone, Debug)]
-struct Workload {
-    kind: String,
-    name: String,
-    namespace: String,
-    phase: Phase,
-    state: Readiness,
-    /// The revision that a StatefulSet's pods are to have.
-    revision: Option<String>,
-}
-
-impl Workload {
-    fn shown(&self) -> String {
-        format!("{} {}", self.kind, self.name)
-    }
-
-    fn is_ready(&self) -> bool {
-        self.state == Readiness::Ready
-    }
-
-    fn said(&self) -> &str {
-        match &self.state {
-            Readiness::Ready => "ready",
-            Readiness::Waiting(reason) | Readiness::Failed(reason) => reason,
-        }
-    }
-}
 
 /// A pod's trouble, and since when.
 struct Ill {
@@ -72,10 +42,7 @@ pub(crate) struct Watch<'a> {
     workloads: Vec<Workload>,
     ill: HashMap<String, Ill>,
     over: BTreeSet<Phase>,
-    /// Pods of Jobs that failed, and of which it is not told yet why.
-    tries: Vec<Pod>,
-    /// Those of which it is, or will be.
-    known_tries: BTreeSet<String>,
+    tries: Tries,
     /// Since when a workload has failed.
     failed_since: Option<Instant>,
     last_event: Option<String>,
@@ -106,8 +73,7 @@ pub(crate) async fn wait_ready(
         workloads,
         ill: HashMap::new(),
         over: BTreeSet::new(),
-        tries: Vec::new(),
-        known_tries: BTreeSet::new(),
+        tries: Tries::default(),
         failed_since: None,
         last_event: None,
         last_break: None,
@@ -132,17 +98,6 @@ pub(crate) async fn wait_ready(
         }
         watch.look_for_trouble().await?;
     }
-}
-
-fn workload(target: &Target) -> Option<Workload> {
-    runs(&target.kind).then(|| Workload {
-        kind: target.kind.clone(),
-        name: target.name.clone(),
-        namespace: target.namespace.clone().unwrap_or_default(),
-        phase: target.phase,
-        state: Readiness::Waiting("not seen yet".to_owned()),
-        revision: None,
-    })
 }
 
 fn watches(cluster: &Cluster, workloads: &[Workload], release: &str) -> Streams {
@@ -214,11 +169,8 @@ impl Watch<'_> {
 
     fn note_pod(&mut self, pod: Pod) {
         let name = pod.name_any();
-        let is_over =
-            pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Failed");
-        let is_try = is_over && self.workload_of(&pod).is_some_and(|one| one.kind == "Job");
-        if is_try && self.known_tries.insert(name.clone()) {
-            self.tries.push(pod.clone());
+        if self.workload_of(&pod).is_some_and(|one| one.kind == "Job") {
+            self.tries.note(&pod);
         }
         match trouble::of_pod(&pod) {
             Some(trouble) => {
@@ -371,9 +323,9 @@ impl Watch<'_> {
         }
     }
 
-    /// Why tries of Jobs failed that are made again: else it would only be seen that they are.
+    /// Tells why tries of Jobs failed that are made again.
     async fn tell_tries(&mut self) {
-        for pod in std::mem::take(&mut self.tries) {
+        for pod in self.tries.take() {
             let Some(job) = self.workload_of(&pod).filter(|job| job.kind == "Job") else {
                 continue;
             };
@@ -420,73 +372,6 @@ impl Watch<'_> {
     }
 }
 
-/// What the end of a job's log says: its error and the causes, without the next step.
-fn cause(log: &[String]) -> Option<String> {
-    let error = log.iter().rposition(|line| line.starts_with("error: "));
-    let Some(error) = error else { return log.last().cloned() };
-    let causes = log.iter().skip(error + 1).take_while(|line| line.starts_with("  because "));
-    let lines = log.get(error).into_iter().chain(causes);
-    Some(lines.map(|line| line.trim()).collect::<Vec<_>>().join(", "))
-}
-
-/// The one that failed and has the cause: Jobs wait for those of the phases before.
-fn first_failed(workloads: &[Workload]) -> Option<&Workload> {
-    let failed = workloads.iter().filter(|one| matches!(one.state, Readiness::Failed(_)));
-    failed.min_by_key(|one| one.phase)
-}
-
-/// What is not as it should be of the phases before this one.
-fn before(workloads: &[Workload], phase: Phase) -> impl Iterator<Item = &Workload> {
-    workloads.iter().filter(move |one| one.phase < phase && !one.is_ready())
-}
-
-fn describe(workload: &Workload) -> String {
-    let (space, kind) = (&workload.namespace, workload.kind.to_lowercase());
-    format!("kubectl -n {space} describe {kind} {}", workload.name)
-}
-
-fn is_old(pod: &Pod, workload: &Workload) -> bool {
-    let held = pod.labels().get("controller-revision-hash");
-    match (&workload.revision, held) {
-        (Some(wanted), Some(held)) => workload.kind == "StatefulSet" && held != wanted,
-        _ => false,
-    }
-}
-
 fn pod_place(namespace: &str, name: &str) -> Result<Place, ClusterError> {
     Place::named("/api/v1", Some(namespace), "pods", "Pod", name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cause_is_the_error_without_what_to_do() {
-        let log = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        let said = "INFO waiting\nerror: the job x failed\n  because a\n  because b\nhint: c";
-        let wanted = "error: the job x failed, because a, because b";
-        assert_eq!(cause(&log(said)).as_deref(), Some(wanted));
-        assert_eq!(cause(&log("one\ntwo")).as_deref(), Some("two"));
-        assert_eq!(cause(&[]), None);
-    }
-
-    #[test]
-    fn of_several_jobs_that_failed_the_first_phases_is_told() {
-        let job = |name: &str, phase, state| Workload {
-            kind: "Job".to_owned(),
-            name: name.to_owned(),
-            namespace: "ns".to_owned(),
-            phase,
-            state,
-            revision: None,
-        };
-        let failed = || Readiness::Failed("BackoffLimitExceeded".to_owned());
-        let all = [
-            job("configure", Phase::Settings, failed()),
-            job("db-sync", Phase::Schema, failed()),
-            job("db-init", Phase::DbInit, Readiness::Ready),
-        ];
-        assert_eq!(first_failed(&all).map(|one| one.name.as_str()), Some("db-sync"));
-    }
 }
