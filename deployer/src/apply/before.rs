@@ -54,6 +54,10 @@ impl Operation<'_> {
     /// # Errors
     /// [`ApplyError`].
     pub async fn current(&self) -> Result<Option<Current>, ApplyError> {
+        self.look_at_current().await.map_err(ApplyError::before_anything)
+    }
+
+    async fn look_at_current(&self) -> Result<Option<Current>, ApplyError> {
         let keys = self.store.keys().await?;
         let Some(last) = self.store.last(&keys).await? else { return Ok(None) };
         let last = last.release;
@@ -66,6 +70,10 @@ impl Operation<'_> {
     }
 
     pub(super) async fn before(&self) -> Result<Before, ApplyError> {
+        self.look_before().await.map_err(ApplyError::before_anything)
+    }
+
+    async fn look_before(&self) -> Result<Before, ApplyError> {
         let mut keys = self.store.keys().await?;
         let mut last = self.store.last(&keys).await?;
         let mut given_up = None;

@@ -60,7 +60,7 @@ impl Belongings {
     /// The Secret with MAAS's API key may be anywhere, and bears no release's name:
     /// the job that writes it is told where.
     fn note_api_key(&mut self, job: &Document) -> Result<(), ClusterError> {
-        if let Some((space, name)) = api_key_of(job) {
+        if let Some((space, name)) = api_key_of(&job.object) {
             let place = Place::named("/api/v1", Some(&space), "secrets", "Secret", &name)?;
             if !self.api_keys.contains(&place) {
                 self.api_keys.push(place);
@@ -114,11 +114,11 @@ impl Belongings {
 }
 
 /// What a job of this program is told. None where it is none.
-pub(crate) fn settings_of(job: &Document) -> Option<Value> {
-    if job.kind() != "Job" {
+pub(crate) fn settings_of(job: &Value) -> Option<Value> {
+    if job.get("kind")? != "Job" {
         return None;
     }
-    let containers = job.object.pointer("/spec/template/spec/containers")?.as_array()?;
+    let containers = job.pointer("/spec/template/spec/containers")?.as_array()?;
     let variables = containers.iter().filter_map(|one| one.get("env")?.as_array()).flatten();
     let is_settings = |one: &&Value| one.get("name").is_some_and(|name| name == VARIABLE);
     let mut told = variables.filter(is_settings);
@@ -126,7 +126,7 @@ pub(crate) fn settings_of(job: &Document) -> Option<Value> {
 }
 
 /// Where a job is told to write MAAS's API key: namespace and name of the Secret.
-pub(crate) fn api_key_of(job: &Document) -> Option<(String, String)> {
+pub(crate) fn api_key_of(job: &Value) -> Option<(String, String)> {
     let settings = settings_of(job)?;
     let text = |name: &str| settings.pointer(&format!("/secrets/api_key/{name}"))?.as_str();
     Some((text("namespace")?.to_owned(), text("name")?.to_owned()))
@@ -179,11 +179,9 @@ mod tests {
     fn the_api_keys_secret_is_found_by_the_variables_name() {
         let settings =
             json!({"secrets": {"api_key": {"namespace": "keys", "name": "maas-api-key"}}});
-        let job = |kind: &str, env: Value| Document {
-            source: String::new(),
-            text: String::new(),
-            object: json!({"kind": kind, "spec": {"template": {"spec": {"containers": [
-                {"name": "a"}, {"name": "b", "env": env}]}}}}),
+        let job = |kind: &str, env: Value| {
+            json!({"kind": kind, "spec": {"template": {"spec": {"containers": [
+                {"name": "a"}, {"name": "b", "env": env}]}}}})
         };
         let told = json!({"name": "MAAS_DEPLOYER_SETTINGS", "value": settings.to_string()});
         let env = json!([{"name": "FIRST", "value": "{}"}, told]);

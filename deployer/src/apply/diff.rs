@@ -31,6 +31,9 @@ pub struct Difference {
     pub before: Option<Value>,
     /// What would be there.
     pub after: Option<Value>,
+    /// The object whose place it takes under another name: the chart names a Job after what it
+    /// is told.
+    pub instead_of: Option<String>,
     /// Fields that an upgrade would not take from their owners unless told.
     pub conflicts: Vec<Conflict>,
 }
@@ -59,6 +62,8 @@ pub struct Diff {
     pub unchanged: usize,
     /// Objects that leave the release and stay on the cluster.
     pub kept: Vec<String>,
+    /// What others set in objects beside what the release says, by object; it stays.
+    pub beside: Vec<(String, Vec<Conflict>)>,
     /// Whether a revision would be recorded; hooks run only then.
     pub is_recorded: bool,
     /// The hooks that would run, in their order.
@@ -79,6 +84,10 @@ impl Operation<'_> {
     /// # Errors
     /// [`ApplyError`].
     pub async fn diff(&self, candidate: &Candidate) -> Result<Diff, ApplyError> {
+        self.compare(candidate).await.map_err(ApplyError::before_anything)
+    }
+
+    async fn compare(&self, candidate: &Candidate) -> Result<Diff, ApplyError> {
         let keys = self.store.keys().await?;
         let last = self.store.last(&keys).await?;
         let held = self.held(&keys, last.as_ref()).await?;
@@ -97,13 +106,16 @@ impl Operation<'_> {
             last.info.status == Status::Deployed && candidate.is_recorded_by(last)
         });
         let is_recorded = !(is_same && plan.is_empty());
-        let unchanged = plan.targets.len() + plan.removals.len() - differences.len();
+        let touched: usize =
+            differences.iter().map(|one| 1 + usize::from(one.instead_of.is_some())).sum();
+        let unchanged = plan.targets.len() + plan.removals.len() - touched;
         Ok(Diff {
             release: release.map(|last| (last.version, last.info.status)),
             pending: last.as_ref().and_then(pending),
             differences,
             unchanged,
             kept: plan.kept.iter().map(|place| place.shown().to_owned()).collect(),
+            beside: plan.beside,
             is_recorded,
             hooks: if is_recorded { hooks(candidate, last.is_some()) } else { Vec::new() },
         })
@@ -165,20 +177,61 @@ impl View<'_> {
         plan: &Plan,
         wanted: &[Document],
     ) -> Result<Vec<Difference>, ApplyError> {
+        let mut left = self.left(plan).await?;
         let todo = plan.targets.iter().zip(wanted);
         let todo = todo.filter_map(|((target, action), of)| Some((target, (*action)?, of)));
+        let todo: Vec<_> = todo
+            .map(|(target, action, of)| {
+                let before =
+                    (action == Action::Create).then(|| successor_of(target, of, &mut left));
+                (target, action, of, before.flatten())
+            })
+            .collect();
         let mut found: Vec<Difference> = stream::iter(todo)
-            .map(|(target, action, of)| self.changed(target, action, &of.source))
+            .map(|(target, action, of, before)| async move {
+                match before {
+                    Some(before) => Ok(self.succeeding(target, &of.source, &before)),
+                    None => self.changed(target, action, &of.source).await,
+                }
+            })
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
         // Fields that only change their owner are no difference.
         found.retain(|one| one.action != Action::Update || one.before != one.after);
-        let mut kinds = Kinds::new(self.cluster);
-        for place in &plan.removals {
-            found.push(self.removed(place, &mut kinds).await?);
+        for one in left {
+            found.push(self.removed(&one).await?);
         }
         Ok(found)
+    }
+
+    /// What leaves the release, as the newest revision that had it said.
+    async fn left<'p>(&self, plan: &'p Plan) -> Result<Vec<Left<'p>>, ApplyError> {
+        let mut kinds = Kinds::new(self.cluster);
+        let mut left: Vec<Left<'p>> =
+            plan.removals.iter().map(|place| Left { place, held: None }).collect();
+        for document in self.held {
+            let Some(target) = kinds.target(document, self.owner).await? else { continue };
+            if let Some(one) = left.iter_mut().find(|one| *one.place == target.place) {
+                one.held = Some((target, document.source.clone()));
+            }
+        }
+        Ok(left)
+    }
+
+    /// A Job that takes the place of one of another name.
+    fn succeeding(&self, target: &Target, source: &str, before: &Target) -> Difference {
+        let (old, new) = (Some(&before.object), Some(&target.object));
+        let (old, new) = shown(old, new, &self.strike);
+        Difference {
+            action: Action::Replace,
+            what: target.place.shown().to_owned(),
+            source: source.to_owned(),
+            before: old,
+            after: new,
+            instead_of: Some(before.place.shown().to_owned()),
+            conflicts: Vec::new(),
+        }
     }
 
     async fn changed(
@@ -202,7 +255,7 @@ impl View<'_> {
         };
         let (before, after) = shown(before.as_ref(), Some(&after), &self.strike);
         let (what, source) = (target.place.shown().to_owned(), source.to_owned());
-        Ok(Difference { action, what, source, before, after, conflicts })
+        Ok(Difference { action, what, source, before, after, instead_of: None, conflicts })
     }
 
     /// What would become of an object, also where others own fields of it.
@@ -243,21 +296,41 @@ impl View<'_> {
         Ok(old.into_iter().next().map(|target| target.object))
     }
 
-    async fn removed(
-        &self,
-        place: &Place,
-        kinds: &mut Kinds<'_>,
-    ) -> Result<Difference, ApplyError> {
-        let live = self.cluster.object(place).await?;
-        let mut source = String::new();
-        for document in self.held {
-            let found = kinds.place(document, self.owner).await?;
-            if found.is_some_and(|(held, _)| held == *place) {
-                source.clone_from(&document.source);
-            }
-        }
+    async fn removed(&self, left: &Left<'_>) -> Result<Difference, ApplyError> {
+        let live = self.cluster.object(left.place).await?;
         let (before, _) = shown(live.as_ref(), None, &self.strike);
-        let (action, what) = (Action::Delete, place.shown().to_owned());
-        Ok(Difference { action, what, source, before, after: None, conflicts: Vec::new() })
+        Ok(Difference {
+            action: Action::Delete,
+            what: left.place.shown().to_owned(),
+            source: left.held.as_ref().map(|(_, source)| source.clone()).unwrap_or_default(),
+            before,
+            after: None,
+            instead_of: None,
+            conflicts: Vec::new(),
+        })
     }
+}
+
+/// An object that leaves the release.
+struct Left<'p> {
+    place: &'p Place,
+    /// What the newest revision that had it said, and the template that it comes from.
+    held: Option<(Target, String)>,
+}
+
+/// Takes the Job from what leaves whose place a new one takes: they come from one template, and
+/// their names differ in the digest at the end.
+fn successor_of(target: &Target, of: &Document, left: &mut Vec<Left<'_>>) -> Option<Target> {
+    let stem = |name: &str| name.rsplit_once('-').map(|(stem, _)| stem.to_owned());
+    let is_before = |one: &Left<'_>| {
+        one.held.as_ref().is_some_and(|(held, source)| {
+            held.kind == "Job"
+                && target.kind == "Job"
+                && held.namespace == target.namespace
+                && *source == of.source
+                && stem(&held.name) == stem(&target.name)
+        })
+    };
+    let at = left.iter().position(is_before)?;
+    left.remove(at).held.map(|(held, _)| held)
 }

@@ -25,6 +25,9 @@ pub enum ApplyError {
     /// Kubernetes refused, or did not answer.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// Kubernetes refused before anything was changed: mostly a dry run.
+    #[error(transparent)]
+    NotTaken(ClusterError),
     /// The record cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,6 +90,14 @@ pub enum ApplyError {
         name: String,
         /// The namespace.
         namespace: String,
+    },
+    /// The record of a release is gone, while what it made still runs.
+    #[error("no record of the release {name} is there, but it runs: {pod}")]
+    InUse {
+        /// Its name.
+        name: String,
+        /// One of its pods.
+        pod: String,
     },
     /// A revision is not there.
     #[error("the release {name} has no revision {revision}; it has {there}")]
@@ -155,6 +166,29 @@ pub enum ApplyError {
         /// The command that shows more.
         next: String,
     },
+}
+
+impl ApplyError {
+    /// The same before anything was changed: what the server says then is its verdict on what
+    /// is wanted.
+    pub(super) fn before_anything(self) -> Self {
+        // What is no field of a kind it answers with 500.
+        let is_verdict = |error: &ClusterError| match error {
+            ClusterError::Api { code: 400 | 403 | 409 | 422, .. } => true,
+            ClusterError::Api { code: 500, message, .. } => {
+                message.contains("failed to create typed patch object")
+            }
+            _ => false,
+        };
+        match self {
+            Self::Cluster(error) | Self::Store(StoreError::Cluster(error))
+                if is_verdict(&error) =>
+            {
+                Self::NotTaken(error)
+            }
+            other => other,
+        }
+    }
 }
 
 fn of(owner: Option<&Owner>) -> String {

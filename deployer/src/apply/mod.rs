@@ -7,8 +7,10 @@
 //! | `phase` | the groups that an installation is shown in |
 //! | `target` | an object that is to be there: where, with which marks of its release |
 //! | `ownership` | whose a field is, and how Helm's become ours |
+//! | `beside` | what others set in an object beside what its release says |
 //! | `difference` | two states of an object, compared without noise and secrets |
 //! | `plan` | what would change, by server-side dry run; nothing is written |
+//! | `carry_out` | a plan carried out |
 //! | `trial` | each object tried by itself, by dry run |
 //! | `diff` | what a plan changes, object by object |
 //! | `hooks` | hooks, as Helm runs them |
@@ -26,10 +28,13 @@
 //! | `operation` | install, upgrade, rollback: record, hooks, objects, wait |
 //! | `belongings` | what a release made beside its objects, by its record |
 //! | `uninstall` | the way back |
+//! | `leftovers` | what an uninstall kept, once the record is gone |
 //! | `progress` | what is told while it goes on |
 
 mod before;
 mod belongings;
+mod beside;
+mod carry_out;
 mod complete;
 mod diff;
 mod difference;
@@ -38,6 +43,7 @@ mod ended;
 mod error;
 mod hooks;
 mod late;
+mod leftovers;
 mod operation;
 mod ownership;
 mod phase;
@@ -62,6 +68,7 @@ pub(crate) use difference::hidden;
 pub use difference::{FieldChange, field_changes};
 pub use documents::{ManifestError, documents};
 pub use error::{ApplyError, Conflict};
+pub use leftovers::Leftovers;
 pub use operation::{Done, Operation, Options};
 pub use phase::Phase;
 pub(crate) use phase::runs;

@@ -205,7 +205,8 @@ impl<'a> Operation<'a> {
         before: Before,
     ) -> Result<Done, ApplyError> {
         let wanted = documents(&candidate.manifest)?;
-        let plan = self.plan(&wanted, &before.held).await?;
+        let plan = self.plan(&wanted, &before.held).await;
+        let plan = plan.map_err(ApplyError::before_anything)?;
         let last = before.last.as_ref().map(|stored| &stored.release);
         let is_recorded = last.is_some_and(|last| {
             last.info.status == Status::Deployed && candidate.is_recorded_by(last)
@@ -222,7 +223,8 @@ impl<'a> Operation<'a> {
         }
         let labels = before.last.as_ref().map(Store::user_labels).unwrap_or_default();
         self.give_up(&before).await?;
-        let mut stored = self.store.create(release, labels).await?;
+        let made = self.store.create(release, labels).await;
+        let mut stored = made.map_err(|error| ApplyError::from(error).before_anything())?;
         self.forget_old().await;
         let result = self.perform(verb, plan, &wanted, &before.held, &mut stored).await;
         match result {

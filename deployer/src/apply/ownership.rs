@@ -95,7 +95,7 @@ fn drop_fields(from: &mut Value, set: &Value, wanted: Option<&Value>, others: &[
 }
 
 /// Whether `key` is an item's: what it leaves out the server adds, such as a port's protocol.
-fn is_item(item: &Value, key: &Value) -> bool {
+pub(super) fn is_item(item: &Value, key: &Value) -> bool {
     match key.as_object() {
         Some(parts) => {
             parts.iter().all(|(name, value)| item.get(name).is_none_or(|held| held == value))
@@ -105,7 +105,8 @@ fn is_item(item: &Value, key: &Value) -> bool {
     }
 }
 
-fn entries(object: &Value) -> &[Value] {
+/// What the server notes of whose an object's fields are.
+pub(super) fn entries(object: &Value) -> &[Value] {
     let held = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     held.map(Vec::as_slice).unwrap_or_default()
 }
@@ -119,7 +120,7 @@ fn is_our_apply(entry: &Value) -> bool {
 }
 
 /// Whether it is of the object itself, not of its status or scale.
-fn is_whole(entry: &Value) -> bool {
+pub(super) fn is_whole(entry: &Value) -> bool {
     entry.get("subresource").is_none_or(|value| value.as_str() == Some(""))
 }
 
@@ -161,7 +162,12 @@ fn quoted(message: &str) -> Option<&str> {
 /// fields are taken: quiesce scales the regions, and the upgrade that follows
 /// scales them back.
 pub(crate) fn is_taken(conflict: &Conflict) -> bool {
-    [HELM, JOBS, FIELD_MANAGER].contains(&conflict.manager.as_str())
+    is_of_project(&conflict.manager)
+}
+
+/// Whether a field manager is Helm, this program or one of its jobs.
+pub(super) fn is_of_project(manager: &str) -> bool {
+    [HELM, JOBS, FIELD_MANAGER].contains(&manager)
 }
 
 #[cfg(test)]

@@ -1,18 +1,16 @@
-//! What would change, by server-side dry run; nothing is written. And the change.
+//! What would change, by server-side dry run; nothing is written.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::HashMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
-use tokio::time::Instant;
 
+use super::belongings::api_key_of;
+use super::beside::added;
 use super::difference::bare;
-use super::ended::wait_gone;
-use super::error::ApplyError;
-use super::ownership::{conflicts, is_helms, is_taken, takeover};
+use super::error::{ApplyError, Conflict};
+use super::ownership::{conflicts, is_helms, is_taken};
 use super::phase::{Phase, runs};
-use super::progress::{News, Progress};
 use super::target::{Kinds, Owner, Target, is_kept, is_of, owner_of};
 use crate::cluster::{Applying, Cluster, ClusterError, Place};
 use crate::manifest::{Document, install_order};
@@ -66,6 +64,23 @@ pub struct Plan {
     pub(crate) kept: Vec<Place>,
     /// How many objects are left to a later run.
     pub(crate) later: usize,
+    /// What others set in objects beside what the release says, by object; it stays.
+    pub(crate) beside: Vec<(String, Vec<Conflict>)>,
+}
+
+/// What was seen of one object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// What is done for it; nothing where it is as it should be.
+    pub(super) action: Option<Action>,
+    /// What others set in it beside what the release says.
+    pub(super) beside: Vec<Conflict>,
+}
+
+impl From<Action> for Looked {
+    fn from(action: Action) -> Self {
+        Self { action: Some(action), beside: Vec::new() }
+    }
 }
 
 /// How a plan is made.
@@ -136,9 +151,9 @@ impl Planning<'_> {
         let targets = kinds.targets(wanted, self.owner).await?;
         let mut before = self.before(&mut kinds, held).await?;
         let before_objects = &before;
-        let looked: Vec<Option<Action>> = stream::iter(&targets)
+        let looked: Vec<Looked> = stream::iter(&targets)
             .map(|target| async move {
-                self.action(target, before_objects.get(target.place.shown())).await
+                self.look(target, before_objects.get(target.place.shown())).await
             })
             .buffered(AT_ONCE)
             .try_collect()
@@ -160,8 +175,14 @@ impl Planning<'_> {
                 _ => {}
             }
         }
-        let targets = targets.into_iter().zip(looked).collect();
-        Ok(Plan { targets, removals, kept, later: 0 })
+        let mut plan = Plan { targets: Vec::new(), removals, kept, later: 0, beside: Vec::new() };
+        for (target, Looked { action, beside }) in targets.into_iter().zip(looked) {
+            if !beside.is_empty() {
+                plan.beside.push((target.place.shown().to_owned(), beside));
+            }
+            plan.targets.push((target, action));
+        }
+        Ok(plan)
     }
 
     /// What the release has had, by how it is shown.
@@ -182,17 +203,18 @@ impl Planning<'_> {
         Ok(before)
     }
 
-    pub(super) async fn action(
+    /// What is to be done for an object, and what others did to it.
+    pub(super) async fn look(
         &self,
         target: &Target,
         held: Option<&Held>,
-    ) -> Result<Option<Action>, ApplyError> {
+    ) -> Result<Looked, ApplyError> {
         let Some(live) = self.cluster.object(&target.place).await? else {
             self.try_new(target).await?;
-            return Ok(Some(Action::Create));
+            return Ok(Action::Create.into());
         };
         if is_ending(&live) {
-            return Ok(Some(Action::Create));
+            return Ok(Action::Create.into());
         }
         // One that the release had may have lost its marks; another's marks are another's.
         let owner = owner_of(&live);
@@ -200,27 +222,50 @@ impl Planning<'_> {
         if is_anothers || (held.is_none() && !is_of(&live, self.owner)) {
             return Err(ApplyError::Foreign { what: target.place.shown().to_owned(), owner });
         }
-        if target.kind == "Job" && has_failed(&live) {
-            return self.replacement(target).await.map(Some);
+        if target.kind == "Job" {
+            return self
+                .job(target, &live)
+                .await
+                .map(|action| Looked { action, ..Looked::default() });
         }
-        let result = match self.fairly(target, true).await {
-            // A Job's template cannot be changed: another Job takes its place.
-            Err(ApplyError::Cluster(error))
-                if target.kind == "Job" && error.code() == Some(422) =>
-            {
-                return self.replacement(target).await.map(Some);
-            }
-            result => result?,
-        };
+        let result = self.fairly(target, true).await?;
         // What Helm set and a dry run would leave is not seen by it: the fields are
         // taken over first. Where each revision that may have been applied said what
         // this one says, there are none.
         let says_the_same = |held: &Held| held.objects.iter().all(|one| *one == target.object);
-        let is_as_before = held.is_some_and(says_the_same);
-        if is_helms(&live) && !is_as_before && target.kind != "Job" {
-            return Ok(Some(Action::Update));
+        let is_changed =
+            (is_helms(&live) && !held.is_some_and(says_the_same)) || !is_same(&live, &result);
+        let action = is_changed.then_some(Action::Update);
+        Ok(Looked { action, beside: added(&live, &target.object) })
+    }
+
+    /// What is to be done for a Job that is there.
+    async fn job(&self, target: &Target, live: &Value) -> Result<Option<Action>, ApplyError> {
+        if has_ended(live, "Failed") || self.is_to_write_again(target, live).await? {
+            return self.replacement(target).await.map(Some);
         }
-        Ok((!is_same(&live, &result)).then_some(Action::Update))
+        match self.fairly(target, true).await {
+            // A Job's template cannot be changed: another Job takes its place.
+            Err(ApplyError::Cluster(error)) if error.code() == Some(422) => {
+                self.replacement(target).await.map(Some)
+            }
+            result => Ok((!is_same(live, &result?)).then_some(Action::Update)),
+        }
+    }
+
+    /// Whether the Secret is gone that a Job wrote, which has ended and would not write it again.
+    async fn is_to_write_again(&self, target: &Target, live: &Value) -> Result<bool, ApplyError> {
+        let Some((space, name)) = api_key_of(&target.object) else { return Ok(false) };
+        if !has_ended(live, "Complete") {
+            return Ok(false);
+        }
+        let place = Place::named("/api/v1", Some(&space), "secrets", "Secret", &name)?;
+        match self.cluster.object(&place).await {
+            Ok(found) => Ok(found.is_none()),
+            // It may be in a namespace that is not for this account to look into.
+            Err(error) if error.code() == Some(403) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What is to be made is tried too, where that can be done.
@@ -258,75 +303,6 @@ impl Planning<'_> {
         let how = Applying { dry_run, force: true };
         Ok(self.cluster.apply(&target.place, &target.object, how).await?)
     }
-
-    /// Makes the changes of a plan: first what does not run, then what does, last
-    /// what left the manifest.
-    pub(crate) async fn carry_out(
-        &self,
-        plan: &Plan,
-        end: Instant,
-        progress: &dyn Progress,
-    ) -> Result<(), ApplyError> {
-        for first in [true, false] {
-            let part = plan.targets.iter().filter(|(target, _)| runs(&target.kind) != first);
-            // In Helm's order of kinds, those of one kind at once: what is in a new
-            // namespace needs it.
-            let mut todo: BTreeMap<usize, Vec<(&Target, Action)>> = BTreeMap::new();
-            for (target, action) in part.filter_map(|(target, action)| Some((target, (*action)?))) {
-                let order = install_order(&target.kind).unwrap_or(usize::MAX);
-                todo.entry(order).or_default().push((target, action));
-            }
-            if todo.is_empty() {
-                continue;
-            }
-            let what = if first { "objects of the configuration" } else { "workloads" };
-            let count: usize = todo.values().map(Vec::len).sum();
-            progress.tell(News::Begun(format!("applying {count} {what}")));
-            for of_a_kind in todo.into_values() {
-                stream::iter(of_a_kind)
-                    .map(|(target, action)| self.write(target, action, end))
-                    .buffer_unordered(AT_ONCE)
-                    .try_for_each(|()| async { Ok(()) })
-                    .await?;
-            }
-            if first {
-                progress.tell(News::Over(Phase::Configuration));
-            }
-        }
-        for place in &plan.removals {
-            self.cluster.delete(place).await?;
-            progress.tell(News::Done(format!("deleted the {}", place.shown())));
-        }
-        Ok(())
-    }
-
-    async fn write(&self, target: &Target, action: Action, end: Instant) -> Result<(), ApplyError> {
-        if action == Action::Replace {
-            self.cluster.delete(&target.place).await?;
-        }
-        if matches!(action, Action::Replace | Action::Create) {
-            wait_gone(self.cluster, &target.place, end).await?;
-        } else {
-            self.take_over(&target.place).await?;
-        }
-        self.fairly(target, false).await.map(drop)
-    }
-
-    /// Makes Helm's fields of an object ours. Somebody may write between reading
-    /// and writing it, then it is read again.
-    async fn take_over(&self, place: &Place) -> Result<(), ClusterError> {
-        for attempt in 0.. {
-            let Some(live) = self.cluster.object(place).await? else { return Ok(()) };
-            let Some(patch) = takeover(&live) else { return Ok(()) };
-            match self.cluster.merge(place, &patch).await {
-                Err(error) if error.code() == Some(409) && attempt < 5 => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                result => return result.map(drop),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Whether a dry run was refused for what only the real thing can tell: the namespace
@@ -345,11 +321,12 @@ fn is_ending(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some_and(|stamp| !stamp.is_null())
 }
 
-fn has_failed(job: &Value) -> bool {
+/// Whether a Job has ended in this way: `Complete` or `Failed`.
+fn has_ended(job: &Value, how: &str) -> bool {
     let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
     conditions.into_iter().flatten().any(|condition| {
         let is = |key: &str, value: &str| condition.get(key).and_then(Value::as_str) == Some(value);
-        is("type", "Failed") && is("status", "True")
+        is("type", how) && is("status", "True")
     })
 }
 
@@ -378,11 +355,11 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_failed_is_seen() {
-        let job = json!({"status": {"conditions": [{"type": "Failed", "status": "True"}]}});
-        assert!(has_failed(&job));
-        assert!(!has_failed(
-            &json!({"status": {"conditions": [{"type": "FailureTarget", "status": "True"}]}})
-        ));
+    fn a_job_that_ended_is_seen() {
+        let job =
+            |kind: &str| json!({"status": {"conditions": [{"type": kind, "status": "True"}]}});
+        assert!(has_ended(&job("Failed"), "Failed") && !has_ended(&job("Failed"), "Complete"));
+        assert!(has_ended(&job("Complete"), "Complete"));
+        assert!(!has_ended(&job("FailureTarget"), "Failed"));
     }
 }

@@ -2,8 +2,8 @@
 
 use futures_util::{StreamExt as _, stream};
 
-use super::error::ApplyError;
-use super::plan::{AT_ONCE, Action, Planning};
+use super::error::{ApplyError, Conflict};
+use super::plan::{AT_ONCE, Action, Looked, Planning};
 use super::target::{Kinds, Owner, Target, unknown};
 use crate::cluster::Cluster;
 use crate::manifest::Document;
@@ -17,6 +17,8 @@ pub struct Trial {
     pub source: String,
     /// What would be done, or why it cannot be.
     pub outcome: Result<Option<Action>, ApplyError>,
+    /// What others set in it beside what the release says; it stays.
+    pub beside: Vec<Conflict>,
 }
 
 /// Tries every object of `wanted`, where the release has had the objects `held`.
@@ -47,12 +49,16 @@ pub async fn try_each(
     let (planning, before) = (&planning, &before);
     stream::iter(made)
         .map(async |(document, target)| {
-            let outcome = match target {
-                Ok(target) => planning.action(&target, before.get(target.place.shown())).await,
+            let looked = match target {
+                Ok(target) => planning.look(&target, before.get(target.place.shown())).await,
                 Err(error) => Err(error),
             };
+            let (outcome, beside) = match looked {
+                Ok(Looked { action, beside }) => (Ok(action), beside),
+                Err(error) => (Err(error), Vec::new()),
+            };
             let what = format!("{} {}", document.kind(), document.name());
-            Trial { what, source: document.source.clone(), outcome }
+            Trial { what, source: document.source.clone(), outcome, beside }
         })
         .buffered(AT_ONCE)
         .collect()

@@ -13,15 +13,16 @@ use super::documents::documents;
 use super::ended::wait_gone;
 use super::error::ApplyError;
 use super::hooks::{Hooks, is_made_of};
+use super::leftovers::labelled;
 use super::phase::runs;
 use super::progress::{News, Progress};
 use super::target::{Kinds, Owner, is_kept, is_of};
-use crate::cluster::{Cluster, MANAGED_BY, Place};
+use crate::cluster::{Cluster, ClusterError, MANAGED_BY, Place};
 use crate::manifest::install_order;
 use crate::release::{Event, Holder, Key, Stamp, Status, Store, Stored};
 
 /// The chart's name, in the label that says what an object is a part of.
-const CHART: &str = "maas";
+pub(super) const CHART: &str = "maas";
 
 /// What an uninstall leaves unless it is told to purge: volumes, and the Secrets
 /// with the passwords of what is on them.
@@ -75,21 +76,30 @@ pub struct Uninstall<'a> {
 }
 
 /// An object that is deleted: the one that was seen, and none that took its name since.
-struct Doomed {
+pub(super) struct Doomed {
     kind: String,
-    place: Place,
+    pub(super) place: Place,
     uid: Option<String>,
 }
 
 impl Doomed {
-    fn new(kind: &str, place: Place, live: &Value) -> Self {
+    pub(super) fn new(kind: &str, place: Place, live: &Value) -> Self {
         let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
         Self { kind: kind.to_owned(), place, uid: uid.map(str::to_owned) }
+    }
+
+    /// Deletes it; says whether it is gone already.
+    pub(super) async fn delete(&self, cluster: &Cluster) -> Result<bool, ClusterError> {
+        let is_there = match &self.uid {
+            Some(uid) => cluster.delete_one(&self.place, uid).await?,
+            None => cluster.delete(&self.place).await?,
+        };
+        Ok(!is_there)
     }
 }
 
 /// Whether a job of some release made this object.
-fn is_of_jobs(object: &Value) -> bool {
+pub(super) fn is_of_jobs(object: &Value) -> bool {
     let labels = object.pointer("/metadata/labels");
     labels.and_then(|labels| labels.get(MANAGED_BY.0)?.as_str()) == Some(MANAGED_BY.1)
 }
@@ -217,12 +227,12 @@ impl<'a> Uninstall<'a> {
         let space = self.owner.namespace.clone();
         let instance = format!("{INSTANCE}={}", self.owner.name);
         let claims = ("persistentvolumeclaims", "PersistentVolumeClaim");
-        for (claim, place) in self.labelled(&space, claims, &instance).await? {
+        for (claim, place) in labelled(self.cluster, &space, claims, &instance).await? {
             let is_sure = self.belongings.has_claim(&claim);
             if is_sure { &mut self.volumes } else { &mut self.unsure }.push(place);
         }
         let ours = format!("{instance},app.kubernetes.io/name={CHART}");
-        for (secret, place) in self.labelled(&space, ("secrets", "Secret"), &ours).await? {
+        for (secret, place) in labelled(self.cluster, &space, ("secrets", "Secret"), &ours).await? {
             if is_of_jobs(&secret) || (is_kept(&secret) && is_of(&secret, &self.owner)) {
                 self.kept.retain(|kept| *kept != place);
                 self.secrets.push(place);
@@ -234,25 +244,6 @@ impl<'a> Uninstall<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Objects with these labels, without what they hold.
-    async fn labelled(
-        &self,
-        space: &str,
-        (plural, kind): (&str, &str),
-        selector: &str,
-    ) -> Result<Vec<(Value, Place)>, ApplyError> {
-        let place = Place::list("/api/v1", Some(space), plural);
-        let doing = format!("list the {plural} in {space}");
-        let found = self.cluster.list_metadata(&doing, &place, selector).await?;
-        let mut places = Vec::new();
-        for object in found {
-            let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-            let place = Place::named("/api/v1", Some(space), plural, kind, name)?;
-            places.push((object, place));
-        }
-        Ok(places)
     }
 
     /// Deletes the release, and with `purge` its volumes and their Secrets too.
@@ -278,13 +269,9 @@ impl<'a> Uninstall<'a> {
         hooks.run(&mut last, Event::PreDelete).await?;
         progress.tell(News::Begun(format!("deleting {} objects", self.delete.len())));
         let mut going = Vec::new();
-        for Doomed { place, uid, .. } in &self.delete {
-            let is_gone = match uid {
-                Some(uid) => !cluster.delete_one(place, uid).await?,
-                None => !cluster.delete(place).await?,
-            };
-            if !is_gone {
-                going.push(place);
+        for one in &self.delete {
+            if !one.delete(cluster).await? {
+                going.push(&one.place);
             }
         }
         for place in going {
@@ -316,7 +303,7 @@ impl<'a> Uninstall<'a> {
     async fn pods_gone(&self, end: Instant, progress: &dyn Progress) -> Result<(), ApplyError> {
         let space = &self.owner.namespace;
         let selector = format!("{INSTANCE}={}", self.owner.name);
-        let mut pods = self.labelled(space, ("pods", "Pod"), &selector).await?;
+        let mut pods = labelled(self.cluster, space, ("pods", "Pod"), &selector).await?;
         pods.retain(|(pod, _)| self.belongings.has_pod(pod));
         if !pods.is_empty() {
             progress.tell(News::Begun(format!("waiting for {} pods to end", pods.len())));

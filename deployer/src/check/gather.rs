@@ -186,6 +186,7 @@ impl Checking<'_> {
                 api_version: document.api_version().to_owned(),
                 name: document.name().to_owned(),
             }),
+            beside: Vec::new(),
         };
         unknown.map(trial).collect()
     }

@@ -8,7 +8,7 @@ use super::Names;
 use super::probe::{Ended, Probe, answer, put, schema};
 use super::report::{Check, counted, listed};
 use super::workloads::Workload;
-use crate::apply::{Action, ApplyError, Readiness, Trial, trouble_of_pod};
+use crate::apply::{Action, ApplyError, Conflict, Readiness, Trial, trouble_of_pod};
 use crate::chart;
 use crate::release::{Status, Stored};
 
@@ -185,7 +185,28 @@ pub(super) fn drift(names: &Names, trials: &[Trial]) -> Vec<Check> {
     if !unknown.is_empty() {
         checks.push(Check::skip(id, what, format!("not seen: {}", listed(&unknown, 3))));
     }
+    checks.extend(beside(names, trials));
     checks
+}
+
+/// Judges what others set in objects beside what was recorded: an upgrade does not take it away.
+fn beside(names: &Names, trials: &[Trial]) -> Option<Check> {
+    let of = |trial: &Trial| {
+        let field =
+            |one: &Conflict| format!("{} of {}, set by {}", one.field, trial.what, one.manager);
+        trial.beside.iter().map(field).collect::<Vec<_>>()
+    };
+    let fields: Vec<String> = trials.iter().flat_map(of).collect();
+    let first = trials.iter().find(|trial| !trial.beside.is_empty())?;
+    let object = first.what.to_lowercase().replacen(' ', "/", 1);
+    Some(
+        Check::warn("drift.others", "fields beside those of the release", listed(&fields, 5)).hint(
+            format!(
+                "an upgrade leaves them as they are; where nobody needs them: kubectl -n {} edit {object}",
+                names.namespace
+            ),
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -233,8 +254,12 @@ mod tests {
 
     #[test]
     fn drift_is_counted_and_named() {
-        let trial =
-            |what: &str, outcome| Trial { what: what.into(), source: String::new(), outcome };
+        let trial = |what: &str, outcome| Trial {
+            what: what.into(),
+            source: String::new(),
+            outcome,
+            beside: Vec::new(),
+        };
         let trials = [
             trial("Service a", Ok(None)),
             trial("Service b", Ok(Some(Action::Update))),
@@ -246,5 +271,14 @@ mod tests {
             (Is::Warn, "2 objects of 3: Service b differs, Role c is gone")
         );
         assert_eq!(drift(&names(), &trials[..1])[0].status, Is::Pass);
+        let mut theirs = trial("Service a", Ok(None));
+        theirs.beside.push(Conflict {
+            manager: "kubectl-edit".into(),
+            field: ".spec.ports[port=81]".into(),
+        });
+        let found = drift(&names(), &[theirs]);
+        assert_eq!((found[0].status, found[1].status), (Is::Pass, Is::Warn));
+        assert_eq!(found[1].why, ".spec.ports[port=81] of Service a, set by kubectl-edit");
+        assert!(found[1].hint.as_ref().unwrap().ends_with("kubectl -n ns edit service/a"));
     }
 }

@@ -146,7 +146,12 @@ mod tests {
     fn objects_of_others_are_named_with_a_way_out() {
         let outcome =
             Err(ApplyError::Foreign { what: "Service ns/maas-region".into(), owner: None });
-        let trial = Trial { what: "Service maas-region".into(), source: "x".into(), outcome };
+        let trial = Trial {
+            what: "Service maas-region".into(),
+            source: "x".into(),
+            outcome,
+            beside: Vec::new(),
+        };
         let past = Past { last: None, is_seen: true, kept: &[] };
         let checks = judge(&names(), &[trial], &[], &past);
         assert_eq!(checks.len(), 2);

@@ -143,7 +143,12 @@ mod tests {
     use crate::apply::{Action, Conflict};
 
     fn trial(what: &str, outcome: Result<Option<Action>, ApplyError>) -> Trial {
-        Trial { what: what.into(), source: "maas/templates/rack.yaml".into(), outcome }
+        Trial {
+            what: what.into(),
+            source: "maas/templates/rack.yaml".into(),
+            outcome,
+            beside: Vec::new(),
+        }
     }
 
     fn api(code: u16, message: &str) -> ApplyError {

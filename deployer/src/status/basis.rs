@@ -82,7 +82,8 @@ fn unknown(reason: &str) -> Basis {
 fn of(stored: &Stored) -> Basis {
     let release = &stored.release;
     let documents = documents(&release.manifest).unwrap_or_default();
-    let settings: Vec<Value> = documents.iter().filter_map(settings_of).collect();
+    let settings: Vec<Value> =
+        documents.iter().filter_map(|one| settings_of(&one.object)).collect();
     let section = |name: &str| settings.iter().find_map(|one| one.get(name));
     let read = |name: &str| section(name).cloned().unwrap_or_default();
     Basis {
@@ -99,7 +100,7 @@ fn of(stored: &Stored) -> Basis {
         region: serde_json::from_value(read("region")).ok(),
         tls: serde_json::from_value(read("tls")).unwrap_or_default(),
         images: serde_json::from_value(read("images")).ok(),
-        api_key: documents.iter().find_map(api_key_of),
+        api_key: documents.iter().find_map(|one| api_key_of(&one.object)),
         fullname: section("release")
             .and_then(|one| one.get("fullname")?.as_str())
             .map(str::to_owned),

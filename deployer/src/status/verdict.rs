@@ -39,8 +39,8 @@ pub(super) fn problems(status: &Status) -> Vec<String> {
     maas_problems(status, &mut all);
     if let Some((name, Ok(false))) = &status.api_key {
         all.push(format!(
-            "the Secret {name} with MAAS's API key is not there: an upgrade with --set \
-             jobs.rerun=TEXT, a text that was not there before, makes it again"
+            "the Secret {name} with MAAS's API key is not there: an upgrade makes it \
+             again, with the same values too"
         ));
     }
     for certificate in status.certificates.iter().flatten() {

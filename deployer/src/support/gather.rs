@@ -341,7 +341,7 @@ fn api_keys(releases: &[Release]) -> Vec<(String, String)> {
     let mut keys = BTreeSet::new();
     for release in releases {
         let documents = crate::apply::documents(&release.manifest).unwrap_or_default();
-        keys.extend(documents.iter().filter_map(crate::apply::api_key_of));
+        keys.extend(documents.iter().filter_map(|one| crate::apply::api_key_of(&one.object)));
     }
     keys.into_iter().collect()
 }

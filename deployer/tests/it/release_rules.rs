@@ -212,7 +212,7 @@ fn what_is_said_of_a_refused_secret_shows_none_of_its_values() {
     let fault = Fault::refused("PATCH", "/secrets/extra", 0).with(body(422, &said)).dry_too();
     cluster.go_wrong(fault);
     cluster.remove("secrets/extra");
-    run(&world, "upgrade", &["-f", &values]).run().failed(1, "upgrade-secret-refused");
+    run(&world, "upgrade", &["-f", &values]).run().failed(5, "upgrade-secret-refused");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_job_is_replaced_only_by_one_that_can_be_made() {
     let invalid = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 422,
         "reason": "Invalid", "message": "Job.batch \"x\" is invalid: spec.template: Required value"});
     cluster.go_wrong(Fault::refused("POST", "/jobs?", 0).with(invalid).dry_too());
-    run(&world, "upgrade", &[]).run().failed(1, "upgrade-job-invalid");
+    run(&world, "upgrade", &[]).run().failed(5, "upgrade-job-invalid");
     assert!(cluster.get(&job).is_some(), "the old one is there");
     assert!(cluster.get(&format!("{RECORD}2")).is_none(), "nothing was begun");
     cluster.allow_all();
@@ -257,13 +257,40 @@ fn a_job_is_replaced_only_by_one_that_can_be_made() {
 }
 
 #[test]
+fn the_job_of_a_secret_that_is_gone_runs_again() {
+    let (world, cluster) = installed();
+    let job = cluster.objects().into_keys().find(|key| key.contains("/jobs/maas-export-api-key-"));
+    let job = job.expect("the job");
+    let shown = job.replace("maas/jobs/", "Job maas/");
+    let change = || {
+        let done = run(&world, "upgrade", &["-o", "json"]).run().expect(0).json();
+        done["changes"].clone()
+    };
+    assert_eq!(change(), json!([]), "a job that still runs is left to it");
+    let complete = || {
+        let mut done = cluster.get(&job).expect("the job");
+        done["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+        cluster.put(&job, done);
+    };
+    complete();
+    assert_eq!(change(), json!([{"action": "replace", "object": shown}]));
+    complete();
+    cluster.put("secrets/maas-api-key", json!({"data": {}}));
+    assert_eq!(change(), json!([]));
+    // Where this account may not look, it is taken to be there.
+    cluster.remove("secrets/maas-api-key");
+    cluster.refuse("/secrets/maas-api-key", 403);
+    assert_eq!(change(), json!([]));
+}
+
+#[test]
 fn what_cannot_be_made_is_found_before_anything_is_begun() {
     let (world, cluster) = start();
     let invalid = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500,
         "reason": "", "message": "failed to create typed patch object (maas/maas-region; apps/v1, Kind=StatefulSet): .spec.replica: field not declared in schema"});
     cluster
         .go_wrong(Fault::refused("PATCH", "/statefulsets/maas-region", 0).with(invalid).dry_too());
-    run(&world, "install", &[]).run().failed(1, "install-unknown-field");
+    run(&world, "install", &[]).run().failed(5, "install-unknown-field");
     assert_eq!(writes(&cluster), Vec::<String>::new());
     let tried = cluster.http.count("PATCH", "/statefulsets/maas-region");
     assert_eq!(tried, 1, "it will not pass by itself");

@@ -372,11 +372,10 @@ fn an_uninstall_keeps_data_unless_told() {
         "{}",
         gone.stdout
     );
-    let left: Vec<String> = cluster.objects().into_keys().collect();
-    assert_eq!(
-        left,
-        ["maas/persistentvolumeclaims/data-maas-region-0", "maas/secrets/maas-region-secret"]
-    );
+    let left = || cluster.objects().into_keys().collect::<Vec<String>>();
+    let data =
+        ["maas/persistentvolumeclaims/data-maas-region-0", "maas/secrets/maas-region-secret"];
+    assert_eq!(left(), data);
 
     // A password that stood in the values of an earlier revision, and what the operator keeps.
     let user = ["--set", "endpoints.maas_db.auth.user.password=given"];
@@ -404,6 +403,62 @@ fn an_uninstall_keeps_data_unless_told() {
     assert_eq!(purged["purged"]["secrets"], kept["kept"]["secrets"]);
     cluster.remove("secrets/theirs");
     assert!(cluster.objects().is_empty(), "{:?}", cluster.objects().keys());
+}
+
+#[test]
+fn what_an_uninstall_kept_is_purged_when_it_is_asked_for() {
+    let (world, cluster) = installed();
+    let labels = |name: &str, component: &str| {
+        json!({"metadata": {"labels": {"app.kubernetes.io/instance": "maas",
+            "app.kubernetes.io/name": name, "app.kubernetes.io/component": component}}})
+    };
+    let made = |labels: Value| {
+        let mut secret = json!({"metadata": {"labels": labels}});
+        secret["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("maas-deployer");
+        secret
+    };
+    cluster.put("persistentvolumeclaims/data-maas-region-0", labels("maas", "region"));
+    let ours = json!({"app.kubernetes.io/instance": "maas", "app.kubernetes.io/name": "maas"});
+    cluster.put("secrets/maas-region-secret", made(ours));
+    cluster.put("secrets/maas-api-key", made(json!({})));
+    // Others', and one that a person made with our labels.
+    cluster.put("persistentvolumeclaims/data-grafana-0", labels("grafana", "server"));
+    cluster.put("persistentvolumeclaims/theirs", labels("maas", "region"));
+    cluster.put("secrets/theirs", labels("maas", "region"));
+    cluster.put("secrets/other-api-key", made(json!({})));
+    let theirs = cluster
+        .objects()
+        .into_keys()
+        .filter(|key| ["theirs", "grafana", "other"].iter().any(|name| key.contains(name)));
+    let theirs: Vec<String> = theirs.collect();
+
+    let gone = run(&world, "uninstall", &["--yes"]).run().expect(0);
+    assert!(
+        gone.stdout.contains("  maas-deployer uninstall maas -n maas --purge-data\n"),
+        "{}",
+        gone.stdout
+    );
+    // While pods run, somebody may need it.
+    cluster.put("pods/maas-region-0", labels("maas", "region"));
+    run(&world, "uninstall", &["--yes", "--purge-data"]).run().failed(5, "purge-in-use");
+    cluster.remove("pods/maas-region-0");
+    let before = cluster.objects();
+    run(&world, "uninstall", &["--purge-data"]).run().failed(5, "purge-unconfirmed");
+    run(&world, "uninstall", &["--purge-data", "--dry-run"]).run().expect(0);
+    assert_eq!(cluster.objects(), before);
+    let purge = ["--yes", "--purge-data", "-o", "json"];
+    let purged = run(&world, "uninstall", &purge).run().expect(0).json();
+    assert_eq!(
+        purged["purged"]["volumes"],
+        json!(["PersistentVolumeClaim maas/data-maas-region-0"])
+    );
+    assert_eq!(
+        purged["purged"]["secrets"],
+        json!(["Secret maas/maas-region-secret", "Secret maas/maas-api-key"])
+    );
+    let left: Vec<String> = cluster.objects().into_keys().collect();
+    assert_eq!(left, theirs);
+    run(&world, "uninstall", &purge).run().expect(5);
 }
 
 #[test]

@@ -86,6 +86,61 @@ fn a_diff_has_what_changed_by_values_and_by_hand_and_nothing_else() {
 }
 
 #[test]
+fn a_diff_shows_a_job_that_takes_anothers_place_beside_it() {
+    let (world, _cluster) = installed(&[]);
+    let set = ["--set", "conf.maas.ntp.ntp_servers={ntp.example.org}"];
+    let json = diff(&world, &[&set[..], &["-o", "json"]].concat()).run().expect(0).json();
+    let changes = json["changes"].as_array().expect("list");
+    let configure = |one: &&Value| {
+        let name = one["object"].as_str().expect("text");
+        name.starts_with("Job maas/maas-configure-")
+    };
+    let job = changes.iter().find(configure).expect("the Job");
+    assert_eq!(job["action"], "replace");
+    let before = job["instead_of"].as_str().expect("text");
+    assert!(before.starts_with("Job maas/maas-configure-") && job["object"] != before, "{job}");
+    let paths: Vec<&str> = job["fields"]
+        .as_array()
+        .expect("list")
+        .iter()
+        .filter_map(|one| one["path"].as_str())
+        .collect();
+    assert!(paths.contains(&"/metadata/name") && paths.len() < 8, "{paths:?}");
+    assert!(changes.iter().all(|one| one["action"] != "delete"), "{changes:?}");
+    let stays = json["counts"]["unchanged"].as_u64().expect("number");
+    let none = diff(&world, &["-o", "json"]).run().expect(0).json();
+    let all = none["counts"]["unchanged"].as_u64().expect("number");
+    assert_eq!(all - stays, changes.len() as u64, "each object is counted once");
+    let text = diff(&world, &set).run().expect(0).stdout;
+    let told = format!(", in place of the {before} (maas/templates/jobs.yaml)\n@@ ");
+    assert!(text.contains(&told), "{text}");
+}
+
+#[test]
+fn what_others_added_is_told_and_stays() {
+    let (world, cluster) = installed(&[]);
+    let mut service = cluster.get("services/maas-region").expect("the Service");
+    let ports = service["spec"]["ports"].as_array_mut().expect("ports");
+    ports.push(json!({"name": "theirs", "port": 8081, "protocol": "TCP"}));
+    let key = "k:{\"port\":8081,\"protocol\":\"TCP\"}";
+    service["metadata"]["managedFields"] = json!([{"manager": "kubectl-edit", "operation": "Update",
+        "fieldsV1": {"f:spec": {"f:ports": {key: {".": {}, "f:name": {}, "f:port": {}}}}}}]);
+    // The stand-in merges no lists: what a server's dry run answers is what is there.
+    cluster.put("services/maas-region", service);
+    let run = diff(&world, &["-o", "json"]).run().expect(0).json();
+    let field = ".spec.ports[port=8081,protocol=TCP]";
+    assert_eq!(
+        run["beside"],
+        json!([{"object": "Service maas/maas-region", "manager": "kubectl-edit", "field": field}])
+    );
+    let text = diff(&world, &[]).run().expect(0).stdout;
+    let told = format!(
+        "stays, as it is not the release's: {field} of Service maas/maas-region, set by kubectl-edit\n"
+    );
+    assert!(text.contains(&told), "{text}");
+}
+
+#[test]
 fn a_diff_shows_that_a_secret_changed_and_never_to_what() {
     let password = |text: &str| format!("endpoints.maas_db.auth.admin.password={text}");
     let (mut world, cluster) = installed(&["--set", &password("old-hunter22")]);
@@ -121,7 +176,7 @@ fn a_diff_of_a_release_that_is_pending_says_so_and_goes_on() {
     );
     assert!(run.stdout.contains("a new revision would be recorded"), "{}", run.stdout);
     cluster.refuse("/secrets?", 403);
-    diff(&world, &[]).run().failed(1, "diff-403");
+    diff(&world, &[]).run().failed(5, "diff-403");
 }
 
 fn status(world: &World, more: &[&str]) -> Job {

@@ -10,7 +10,9 @@ use super::super::output::printable;
 use super::args::DiffArgs;
 use super::colour::{Colour, Paint};
 use super::{Context, candidate};
-use crate::apply::{Action, Diff, Difference, FieldChange, Operation, Options, field_changes};
+use crate::apply::{
+    Action, Conflict, Diff, Difference, FieldChange, Operation, Options, field_changes,
+};
 use crate::yaml::{self, Order};
 
 impl Context<'_> {
@@ -62,6 +64,7 @@ impl Context<'_> {
             },
             "changes": diff.differences.iter().map(difference_json).collect::<Vec<_>>(),
             "kept": diff.kept,
+            "beside": diff.beside.iter().flat_map(beside_json).collect::<Vec<_>>(),
             "hooks": diff.hooks.iter().map(hook).collect::<Vec<_>>(),
         })
     }
@@ -69,15 +72,25 @@ impl Context<'_> {
 
 fn difference_json(one: &Difference) -> Value {
     let conflicts = one.conflicts.iter();
-    let conflict = |it: &crate::apply::Conflict| json!({"manager": it.manager, "field": it.field});
+    let conflict = |it: &Conflict| json!({"manager": it.manager, "field": it.field});
     let fields = field_changes(one.before.as_ref(), one.after.as_ref());
-    json!({
+    let mut described = json!({
         "action": one.action.name(),
         "object": one.what,
         "template": one.source,
         "fields": fields.iter().map(field_json).collect::<Vec<_>>(),
         "conflicts": conflicts.map(conflict).collect::<Vec<_>>(),
-    })
+    });
+    if let (Some(before), Some(map)) = (&one.instead_of, described.as_object_mut()) {
+        map.insert("instead_of".to_owned(), json!(before));
+    }
+    described
+}
+
+fn beside_json((what, fields): &(String, Vec<Conflict>)) -> Vec<Value> {
+    let field =
+        |one: &Conflict| json!({"object": what, "manager": one.manager, "field": one.field});
+    fields.iter().map(field).collect()
 }
 
 fn field_json(change: &FieldChange) -> Value {
@@ -104,6 +117,13 @@ fn text(diff: &Diff, context: usize, paint: Paint) -> String {
     for kept in &diff.kept {
         let _ = writeln!(text, "stays, as it says that it is to be kept: {kept}");
     }
+    for (what, fields) in &diff.beside {
+        for Conflict { manager, field } in fields {
+            let note =
+                format!("stays, as it is not the release's: {field} of {what}, set by {manager}");
+            let _ = writeln!(text, "{}", paint.on(Colour::Yellow, &printable(&note)));
+        }
+    }
     for run in &diff.hooks {
         let _ = writeln!(text, "would run the hook {}: {} ({})", run.event, run.what, run.source);
     }
@@ -113,7 +133,8 @@ fn text(diff: &Diff, context: usize, paint: Paint) -> String {
 
 fn object(text: &mut String, one: &Difference, context: usize, paint: Paint) {
     let from = if one.source.is_empty() { String::new() } else { format!(" ({})", one.source) };
-    let head = format!("{} {}{from}", one.action.name(), one.what);
+    let before = one.instead_of.as_ref().map(|before| format!(", in place of the {before}"));
+    let head = format!("{} {}{}{from}", one.action.name(), one.what, before.unwrap_or_default());
     let _ = writeln!(text, "{}", paint.on(Colour::Bold, &printable(&head)));
     let yaml = |side: &Option<Value>| {
         side.as_ref().map(|value| yaml::emit(value, Order::Sorted)).unwrap_or_default()
@@ -177,6 +198,7 @@ mod tests {
             differences,
             unchanged: 2,
             kept: Vec::new(),
+            beside: Vec::new(),
             is_recorded: true,
             hooks: Vec::new(),
         }
@@ -193,6 +215,7 @@ mod tests {
             source: "maas/templates/region.yaml".into(),
             before: Some(before),
             after: Some(after),
+            instead_of: None,
             conflicts: Vec::new(),
         };
         let shown = text(&diff(vec![one.clone()]), 1, Paint::none());
@@ -219,6 +242,7 @@ mod tests {
             source: String::new(),
             before: None,
             after: Some(json!({"data": {"a": "x\u{202e}y"}})),
+            instead_of: None,
             conflicts: Vec::new(),
         };
         let shown = text(&diff(vec![one]), 3, Paint::none());

@@ -11,10 +11,12 @@ pub(in crate::cli) fn exit(error: &ApplyError) -> Exit {
         ApplyError::Store(StoreError::Locked { .. } | StoreError::TakenOver { .. })
         | ApplyError::Moved { .. } => Exit::Locked,
         ApplyError::Cluster(ClusterError::Name { .. }) => Exit::Refused,
-        ApplyError::Foreign { .. }
+        ApplyError::NotTaken(_)
+        | ApplyError::Foreign { .. }
         | ApplyError::Conflicts { .. }
         | ApplyError::Exists { .. }
         | ApplyError::Absent { .. }
+        | ApplyError::InUse { .. }
         | ApplyError::NoRevision { .. }
         | ApplyError::Pending { .. }
         | ApplyError::NoNamespace(_)
@@ -45,9 +47,9 @@ pub(in crate::cli) fn details(error: &ApplyError) -> Vec<String> {
 /// What to do next.
 pub(in crate::cli) fn hint(error: &ApplyError) -> String {
     match error {
-        ApplyError::Cluster(error) | ApplyError::Store(StoreError::Cluster(error)) => {
-            cluster(error).to_owned()
-        }
+        ApplyError::Cluster(error)
+        | ApplyError::NotTaken(error)
+        | ApplyError::Store(StoreError::Cluster(error)) => cluster(error).to_owned(),
         ApplyError::Store(error) => store(error),
         ApplyError::Mask(_) => "put passwords into Secrets, rather than into the values".into(),
         ApplyError::Manifest(_) => "correct extraObjects in the values, or what Helm recorded".into(),
@@ -79,6 +81,9 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
         }
         ApplyError::Absent { name, namespace } => {
             format!("name its namespace with -n; maas-deployer install {name} -n {namespace} installs it")
+        }
+        ApplyError::InUse { .. } => {
+            "if it is ending, wait and run this again; if its record was lost, nothing of it is deleted: restore the Secrets sh.helm.release.v1.*, or delete its StatefulSets first".into()
         }
         ApplyError::NoRevision { .. } => "maas-deployer history lists the revisions".into(),
         ApplyError::Pending { .. } => {

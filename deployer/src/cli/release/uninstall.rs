@@ -10,7 +10,7 @@ use super::super::job::interrupted;
 use super::super::output::Output;
 use super::args::UninstallArgs;
 use super::{by, progress};
-use crate::apply::{Kept, Uninstall};
+use crate::apply::{ApplyError, Kept, Leftovers, Uninstall};
 use crate::cluster::Cluster;
 
 pub(super) async fn run(
@@ -22,9 +22,12 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let name = &args.release.release;
     let recover = args.recover || args.dry_run;
-    let looked = Uninstall::look(cluster, name, namespace, by(), recover)
-        .await
-        .map_err(|error| Failure::apply(doing, &error))?;
+    let looked = match Uninstall::look(cluster, name, namespace, by(), recover).await {
+        Err(error @ ApplyError::Absent { .. }) if args.purge_data => {
+            return purge_rest(args, cluster, namespace, doing, output, &error).await;
+        }
+        looked => looked.map_err(|error| Failure::apply(doing, &error))?,
+    };
     let (count, kept) = (looked.count(), looked.kept());
     if args.dry_run {
         tell(output, "would delete", count, &kept, args.purge_data);
@@ -50,25 +53,86 @@ pub(super) async fn run(
     let gone = result.map_err(|error| Failure::apply(doing, &error))?;
     output
         .confirm(&format!("uninstalled {name} from {namespace}: {} objects deleted", gone.deleted));
-    for (mark, list) in [("kept", &gone.kept), ("purged", &gone.purged)] {
+    told(output, &gone.kept, &gone.purged);
+    further(output, name, namespace, &gone.kept);
+    show(output, name, namespace, false, gone.deleted, &gone.kept, &gone.purged);
+    Ok(Exit::Done)
+}
+
+/// Purges what an uninstall kept: the release itself is not there, which is an `error` where
+/// nothing of it is.
+async fn purge_rest(
+    args: &UninstallArgs,
+    cluster: &Cluster,
+    namespace: &str,
+    doing: &str,
+    output: &Output,
+    error: &ApplyError,
+) -> Result<Exit, Failure> {
+    let name = &args.release.release;
+    let failed = |error: &ApplyError| Failure::apply(doing, error);
+    let rest = Leftovers::look(cluster, name, namespace).await.map_err(|error| failed(&error))?;
+    let found = rest.kept();
+    if found.is_empty() {
+        return Err(failed(error));
+    }
+    if args.dry_run || !args.yes {
+        let verb = if args.dry_run { "would delete" } else { "deletes" };
+        output.error(&format!(
+            "{name} is not installed in {namespace}; {verb} what an uninstall kept"
+        ));
+        tell_data(output, verb, &found);
+    }
+    if args.dry_run {
+        show(output, name, namespace, true, 0, &Kept::default(), &found);
+        return Ok(Exit::Done);
+    }
+    if !args.yes {
+        ask(name, doing, true)?;
+    }
+    let result = tokio::select! {
+        result = Box::pin(rest.delete(args.timeout)) => result,
+        exit = interrupted() => {
+            output.error("interrupted: run the same command again to go on");
+            return Ok(exit);
+        }
+    };
+    result.map_err(|error| failed(&error))?;
+    output.confirm(&format!("purged what {name} left in {namespace}"));
+    told(output, &Kept::default(), &found);
+    show(output, name, namespace, false, 0, &Kept::default(), &found);
+    Ok(Exit::Done)
+}
+
+/// What is left, and what is not.
+fn told(output: &Output, kept: &Kept, purged: &Kept) {
+    for (mark, list) in [("kept", kept), ("purged", purged)] {
         for what in list.volumes.iter().chain(&list.secrets).chain(&list.objects) {
             output.confirm(&format!("{mark}: {what}"));
         }
     }
-    for what in &gone.kept.unsure {
+    for what in &kept.unsure {
         output
             .confirm(&format!("kept: {what}, which has the release's label and may be another's"));
     }
-    if !gone.kept.volumes.is_empty() || !gone.kept.secrets.is_empty() {
-        output.confirm(
-            "an install of the same name goes on with what was kept; where nobody needs it:",
-        );
-        for (kind, list) in [("pvc", &gone.kept.volumes), ("secret", &gone.kept.secrets)] {
-            deletion(kind, list).iter().for_each(|command| output.confirm(command));
-        }
+}
+
+/// What can be done with what was kept.
+fn further(output: &Output, name: &str, namespace: &str, kept: &Kept) {
+    if kept.volumes.is_empty() && kept.secrets.is_empty() {
+        return;
     }
-    show(output, name, namespace, false, gone.deleted, &gone.kept, &gone.purged);
-    Ok(Exit::Done)
+    output
+        .confirm("an install of the same name goes on with what was kept; where nobody needs it:");
+    output.confirm(&format!("  maas-deployer uninstall {name} -n {namespace} --purge-data"));
+    // Without the record nothing says which release's these are.
+    let elsewhere: Vec<String> = kept
+        .secrets
+        .iter()
+        .filter(|shown| !shown.contains(&format!(" {namespace}/")))
+        .cloned()
+        .collect();
+    deletion("secret", &elsewhere).iter().for_each(|command| output.confirm(command));
 }
 
 /// The commands that delete what was kept of a kind, of which each is `KIND NAMESPACE/NAME`.
@@ -98,16 +162,19 @@ fn split(mut kept: Kept, purge: bool) -> (Kept, Kept) {
 /// On stderr, as it is there to be answered or read, not to be parsed.
 fn tell(output: &Output, verb: &str, count: usize, kept: &Kept, purge: bool) {
     output.error(&format!("{verb} {count} objects"));
-    let data = if purge { verb } else { "keeps" };
-    for what in kept.volumes.iter().chain(&kept.secrets) {
-        output.error(&format!("  {data}: {what}"));
-    }
+    tell_data(output, if purge { verb } else { "keeps" }, kept);
     for what in &kept.objects {
         output.error(&format!("  keeps: {what}"));
     }
     for what in &kept.unsure {
         output
             .error(&format!("  keeps: {what}, which has the release's label and may be another's"));
+    }
+}
+
+fn tell_data(output: &Output, verb: &str, kept: &Kept) {
+    for what in kept.volumes.iter().chain(&kept.secrets) {
+        output.error(&format!("  {verb}: {what}"));
     }
 }
 
