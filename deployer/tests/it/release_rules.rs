@@ -273,6 +273,9 @@ fn the_job_of_a_secret_that_is_gone_runs_again() {
         cluster.put(&job, done);
     };
     complete();
+    let diff = run(&world, "diff", &[]).run().expect(0).stdout;
+    let told = format!("replace {shown} (maas/templates/jobs.yaml)\nruns again, as it is: ");
+    assert!(diff.contains(&told), "{diff}");
     assert_eq!(change(), json!([{"action": "replace", "object": shown}]));
     complete();
     cluster.put("secrets/maas-api-key", json!({"data": {}}));

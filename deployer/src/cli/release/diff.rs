@@ -154,6 +154,9 @@ fn object(text: &mut String, one: &Difference, context: usize, paint: Paint) {
             let _ = writeln!(text, "{}", paint.on(colour, &format!("{sign}{line}")));
         }
     }
+    if one.action == Action::Replace && one.before == one.after {
+        text.push_str("runs again, as it is: it failed, or what it wrote is gone\n");
+    }
     for conflict in &one.conflicts {
         let note = format!(
             "{} owns {}: an upgrade refuses that without --force-conflicts",
