@@ -285,7 +285,9 @@ impl<'a> Operation<'a> {
         if self.options.wait {
             let targets: Vec<_> = plan.targets.iter().map(|(target, _)| target).collect();
             let (name, limit) = (&self.owner.name, self.options.timeout);
-            wait_ready(&self.cluster, &targets, name, self.end, limit, self.progress).await?;
+            let phases = Phase::of_all(wanted);
+            wait_ready(&self.cluster, &targets, phases, name, self.end, limit, self.progress)
+                .await?;
         }
         if plan.later == 0 {
             self.hooks().run(stored, post).await?;

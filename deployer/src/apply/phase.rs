@@ -3,6 +3,8 @@
 //! The chart's pods wait for each other in init containers, so everything is
 //! applied at once, and phases are what is waited for in turn.
 
+use std::collections::BTreeSet;
+
 use crate::manifest::Document;
 
 /// A phase, in the order in which they end.
@@ -26,9 +28,9 @@ pub enum Phase {
     Settings,
     /// The API key, into its Secret.
     ApiKey,
-    /// The racks, and the log server.
+    /// The racks.
     Rack,
-    /// What else the values add.
+    /// The log server, and what else the values add.
     Others,
     /// The boot images.
     Images,
@@ -51,15 +53,22 @@ impl Phase {
         Self::Images,
     ];
 
-    /// Its name as one word, as options and reports have it.
+    /// Its name, one word: for `--phase`, for people and for programs.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::Configuration => "configuration",
+            Self::Database => "database",
+            Self::DbInit => "db-init",
+            Self::Schema => "schema",
             Self::SharedSecret => "shared-secret",
+            Self::Region => "region",
             Self::Admin => "admin",
+            Self::Settings => "settings",
             Self::ApiKey => "api-key",
+            Self::Rack => "rack",
             Self::Others => "others",
-            other => other.name(),
+            Self::Images => "images",
         }
     }
 
@@ -69,23 +78,11 @@ impl Phase {
         Self::ALL.into_iter().find(|phase| phase.word() == word)
     }
 
-    /// Its name for people.
+    /// The phases that a release of these objects has: those with an object at least. Progress
+    /// counts them, and `status` lists them.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Configuration => "configuration",
-            Self::Database => "database",
-            Self::DbInit => "db-init",
-            Self::Schema => "schema",
-            Self::SharedSecret => "shared secret",
-            Self::Region => "region",
-            Self::Admin => "administrator",
-            Self::Settings => "settings",
-            Self::ApiKey => "API key",
-            Self::Rack => "rack",
-            Self::Others => "other workloads",
-            Self::Images => "images",
-        }
+    pub fn of_all(documents: &[Document]) -> BTreeSet<Self> {
+        documents.iter().map(Self::of).collect()
     }
 
     /// The phase of an object.
@@ -105,7 +102,7 @@ impl Phase {
             "create-admin" | "enable-tls" | "disable-tls" => Self::Admin,
             "configure" => Self::Settings,
             "export-api-key" => Self::ApiKey,
-            "rack" | "syslog" => Self::Rack,
+            "rack" => Self::Rack,
             "import-images" => Self::Images,
             _ => Self::Others,
         }
@@ -144,6 +141,7 @@ mod tests {
         assert_eq!(of("StatefulSet", "region"), Phase::Region);
         assert_eq!(of("Job", "db-sync"), Phase::Schema);
         assert_eq!(of("Deployment", "mine"), Phase::Others);
+        assert_eq!(of("StatefulSet", "syslog"), Phase::Others);
         assert!(Phase::Others < Phase::Images);
     }
 }

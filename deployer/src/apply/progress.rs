@@ -1,5 +1,7 @@
 //! What is told while it goes on.
 
+use std::time::Duration;
+
 use super::phase::Phase;
 
 /// A piece of news.
@@ -13,10 +15,12 @@ pub enum News {
     Waiting {
         /// The phase.
         phase: Phase,
-        /// How many phases are over, and how many there are.
+        /// How many phases are over, and how many the release has.
         over: (usize, usize),
         /// What for: `StatefulSet maas-region: 0 of 1 ready`.
         what: String,
+        /// How long that object has been waited for.
+        waited: Duration,
         /// The last event of the release's pods.
         event: Option<String>,
     },

@@ -99,7 +99,8 @@ pub async fn phases(
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    let mut phases: BTreeMap<Phase, Vec<Object>> = BTreeMap::new();
+    let all = Phase::of_all(&documents).into_iter();
+    let mut phases: BTreeMap<Phase, Vec<Object>> = all.map(|phase| (phase, Vec::new())).collect();
     for (phase, object) in looked {
         phases.entry(phase).or_default().push(object);
     }

@@ -1,7 +1,10 @@
 //! What is waited for, and how it stands.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use tokio::time::Instant;
 
 use super::phase::{Phase, runs};
 use super::ready::Readiness;
@@ -65,6 +68,20 @@ pub(super) fn before(workloads: &[Workload], phase: Phase) -> impl Iterator<Item
     workloads.iter().filter(move |one| one.phase < phase && !one.is_ready())
 }
 
+/// Since when the object is waited for that is told of.
+#[derive(Debug, Default)]
+pub(super) struct Since(Option<(String, Instant)>);
+
+impl Since {
+    /// How long this one has been it. What is said of it may change meanwhile.
+    pub(super) fn waited(&mut self, workload: &Workload) -> Duration {
+        let this = format!("{}/{}", workload.namespace, workload.shown());
+        let begun = self.0.take().filter(|(one, _)| *one == this);
+        let (_, begun) = self.0.insert(begun.unwrap_or_else(|| (this, Instant::now())));
+        begun.elapsed()
+    }
+}
+
 /// The command that shows all of it.
 pub(super) fn describe(workload: &Workload) -> String {
     let (space, kind) = (&workload.namespace, workload.kind.to_lowercase());
@@ -84,16 +101,35 @@ pub(super) fn is_old(pod: &Pod, workload: &Workload) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn of_several_jobs_that_failed_the_first_phases_is_told() {
-        let job = |name: &str, phase, state| Workload {
+    fn job(name: &str, phase: Phase, state: Readiness) -> Workload {
+        Workload {
             kind: "Job".to_owned(),
             name: name.to_owned(),
             namespace: "ns".to_owned(),
             phase,
             state,
             revision: None,
-        };
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_long_an_object_is_waited_for_is_counted_whatever_is_said_of_it() {
+        let mut since = Since::default();
+        let said = |text: &str| Readiness::Waiting(text.to_owned());
+        let (first, second) = (Duration::from_secs(70), Duration::from_secs(60));
+        let waited = since.waited(&job("db-sync", Phase::Schema, said("not seen yet")));
+        assert_eq!(waited, Duration::ZERO);
+        tokio::time::advance(first).await;
+        assert_eq!(since.waited(&job("db-sync", Phase::Schema, said("running"))), first);
+        tokio::time::advance(second).await;
+        assert_eq!(since.waited(&job("db-sync", Phase::Schema, said("running"))), first + second);
+        // Another one begins anew.
+        let other = job("configure", Phase::Settings, said("running"));
+        assert_eq!(since.waited(&other), Duration::ZERO);
+    }
+
+    #[test]
+    fn of_several_jobs_that_failed_the_first_phases_is_told() {
         let failed = || Readiness::Failed("BackoffLimitExceeded".to_owned());
         let all = [
             job("configure", Phase::Settings, failed()),

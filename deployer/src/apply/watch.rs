@@ -1,6 +1,6 @@
 //! Waits for workloads by watching them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -19,7 +19,7 @@ use super::streams::{self, Seen, Streams};
 use super::target::Target;
 use super::tries::{Tries, cause};
 use super::trouble::{self, PodTrouble, Trouble, TroubleKind};
-use super::waited::{NOT_THERE, Workload, before, describe, first_failed, is_old, workload};
+use super::waited::{NOT_THERE, Since, Workload, before, describe, first_failed, is_old, workload};
 use crate::cluster::{Cluster, ClusterError, Place};
 
 /// How often it is looked whether a grace is over, and told what is waited for.
@@ -41,7 +41,11 @@ pub(crate) struct Watch<'a> {
     cluster: &'a Cluster,
     workloads: Vec<Workload>,
     ill: HashMap<String, Ill>,
+    /// Those of the release, also where this run stops before the last.
+    phases: BTreeSet<Phase>,
+    /// Of these, those that were told to be over.
     over: BTreeSet<Phase>,
+    since: Since,
     tries: Tries,
     /// Since when a workload has failed.
     failed_since: Option<Instant>,
@@ -54,10 +58,11 @@ pub(crate) struct Watch<'a> {
 ///
 /// # Errors
 /// [`ApplyError::Trouble`] at once where one cannot be, and
-/// [`ApplyError::Timeout`] at `end`; `limit` is what is told then.
+/// [`ApplyError::Timeout`] at `end`; `limit` is what is told then. `phases` are the release's.
 pub(crate) async fn wait_ready(
     cluster: &Cluster,
     targets: &[&Target],
+    phases: BTreeSet<Phase>,
     release: &str,
     end: Instant,
     limit: Duration,
@@ -72,7 +77,10 @@ pub(crate) async fn wait_ready(
         cluster,
         workloads,
         ill: HashMap::new(),
-        over: BTreeSet::new(),
+        phases,
+        // Told where it is applied.
+        over: BTreeSet::from([Phase::Configuration]),
+        since: Since::default(),
         tries: Tries::default(),
         failed_since: None,
         last_event: None,
@@ -295,32 +303,30 @@ impl Watch<'_> {
 
     /// Tells phases that are over, and the first that is not.
     fn tell(&mut self) {
-        let mut phases: BTreeMap<Phase, Vec<&Workload>> = BTreeMap::new();
-        for one in &self.workloads {
-            phases.entry(one.phase).or_default().push(one);
-        }
-        let total = phases.len();
-        let mut first = None;
-        let mut over = Vec::new();
-        for (phase, workloads) in &phases {
-            match workloads.iter().find(|one| !one.is_ready()) {
-                None => over.push(*phase),
-                Some(one) if first.is_none() => first = Some((*phase, (*one).clone())),
-                Some(_) => {}
+        let mut first: Option<Workload> = None;
+        let mut count = 0;
+        for phase in self.phases.clone() {
+            let mut of_it = self.workloads.iter().filter(|one| one.phase == phase).peekable();
+            // What does not run is there before anything is waited for; what else is not
+            // waited for is left to a later run.
+            let is_begun = phase == Phase::Configuration || of_it.peek().is_some();
+            match of_it.find(|one| !one.is_ready()) {
+                Some(one) => first = first.or_else(|| Some(one.clone())),
+                None if is_begun => {
+                    count += 1;
+                    if self.over.insert(phase) {
+                        self.progress.tell(News::Over(phase));
+                    }
+                }
+                None => {}
             }
         }
-        let count = over.len();
-        for phase in over {
-            if self.over.insert(phase) {
-                self.progress.tell(News::Over(phase));
-            }
-        }
-        if let Some((phase, one)) = first {
-            let what = format!("{}: {}", one.shown(), one.said());
-            // What was said of others is not why this one is not ready.
-            let event = self.last_event.clone().filter(|event| event.starts_with(&one.name));
-            self.progress.tell(News::Waiting { phase, over: (count, total), what, event });
-        }
+        let Some(one) = first else { return };
+        let what = format!("{}: {}", one.shown(), one.said());
+        // What was said of others is not why this one is not ready.
+        let event = self.last_event.clone().filter(|event| event.starts_with(&one.name));
+        let (over, waited) = ((count, self.phases.len()), self.since.waited(&one));
+        self.progress.tell(News::Waiting { phase: one.phase, over, what, waited, event });
     }
 
     /// Tells why tries of Jobs failed that are made again.

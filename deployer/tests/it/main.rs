@@ -21,6 +21,7 @@ mod life;
 mod maas_settings;
 mod messages;
 mod migrations;
+mod phases;
 mod quiesce;
 mod real_bundle;
 mod real_check;

@@ -55,14 +55,14 @@ fn refused_pod() -> (String, Value) {
 
 const DATABASE: &str = "postgresql.enabled=true";
 
-fn alive() -> (World, ApiServer) {
+pub(crate) fn alive() -> (World, ApiServer) {
     let mut world = World::new();
     let cluster = ApiServer::start(&mut world, works);
     (world, cluster)
 }
 
 /// The whole chart, hooks and waits with it.
-fn whole(world: &World, verb: &str, more: &[&str]) -> Job {
+pub(crate) fn whole(world: &World, verb: &str, more: &[&str]) -> Job {
     world.verb(&[&[verb, "-n", "maas", "--timeout", "100s", "--progress", "plain"], more].concat())
 }
 
@@ -94,11 +94,11 @@ const PHASES: [(&str, &str, &str); 12] = [
     ("database", "/statefulsets/maas-postgresql", "postgresql"),
     ("db-init", "/jobs/maas-db-init-", "db-init"),
     ("schema", "/jobs/maas-db-sync-", "db-sync"),
-    ("shared secret", "/jobs/maas-seed-secret-", "seed-secret"),
+    ("shared-secret", "/jobs/maas-seed-secret-", "seed-secret"),
     ("region", "/statefulsets/maas-region", "region"),
-    ("administrator", "/jobs/maas-create-admin-", "create-admin"),
+    ("admin", "/jobs/maas-create-admin-", "create-admin"),
     ("settings", "/jobs/maas-configure-", "configure"),
-    ("API key", "/jobs/maas-export-api-key-", "export-api-key"),
+    ("api-key", "/jobs/maas-export-api-key-", "export-api-key"),
     ("rack", "/statefulsets/maas-rack", "rack"),
     ("images", "/jobs/maas-import-images-", "import-images"),
     ("hook pre-install", "/jobs", "secrets"),

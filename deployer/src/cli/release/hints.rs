@@ -37,7 +37,7 @@ pub(in crate::cli) fn details(error: &ApplyError) -> Vec<String> {
             .collect(),
         ApplyError::Trouble(trouble) => trouble.details.clone(),
         ApplyError::Timeout { others, phase, .. } => {
-            let phase = phase.map(|phase| format!("phase: {}", phase.name()));
+            let phase = phase.map(|phase| format!("phase: {}", phase.word()));
             phase.into_iter().chain(others.iter().cloned()).collect()
         }
         _ => Vec::new(),

@@ -35,6 +35,14 @@ impl Shown for () {
     fn close(&self) {}
 }
 
+/// What is waited for, and for how long, from the first second on.
+fn with_time(what: &str, waited: Duration) -> String {
+    match waited.as_secs() {
+        0 => what.to_owned(),
+        _ => format!("{what}, for {}", spoken(waited)),
+    }
+}
+
 /// Lines.
 struct Plain {
     output: Output,
@@ -56,9 +64,9 @@ impl Progress for Plain {
     fn tell(&self, news: News) {
         let text = match news {
             News::Begun(text) | News::Done(text) => text,
-            News::Over(phase) => format!("{} is done", phase.name()),
+            News::Over(phase) => format!("{} is done", phase.word()),
             News::Warning(text) => format!("warning: {text}"),
-            News::Waiting { phase, over: (done, all), what, event } => {
+            News::Waiting { phase, over: (done, all), what, waited, event } => {
                 let Ok(mut said) = self.said.lock() else { return };
                 let fresh = said
                     .as_ref()
@@ -68,7 +76,8 @@ impl Progress for Plain {
                 }
                 *said = Some((what.clone(), Instant::now()));
                 let event = event.map(|event| format!("; last event: {event}")).unwrap_or_default();
-                format!("{} ({done} of {all} phases done): waiting for {what}{event}", phase.name())
+                let what = with_time(&what, waited);
+                format!("{} ({done} of {all} phases done): waiting for {what}{event}", phase.word())
             }
         };
         self.line(&text);
@@ -109,12 +118,13 @@ impl Progress for Live {
                 self.bar.set_message("");
             }
             News::Done(text) => self.above(&format!("✓ {text}")),
-            News::Over(phase) => self.above(&format!("✓ {}", phase.name())),
+            News::Over(phase) => self.above(&format!("✓ {}", phase.word())),
             News::Warning(text) => self.above(&format!("! {text}")),
-            News::Waiting { phase, over: (done, all), what, event } => {
-                self.bar.set_prefix(format!("{} ({done} of {all} phases done)", phase.name()));
+            News::Waiting { phase, over: (done, all), what, waited, event } => {
+                self.bar.set_prefix(format!("{} ({done} of {all} phases done)", phase.word()));
                 let event = event.map(|event| format!(" | {event}")).unwrap_or_default();
-                self.bar.set_message(printable(&format!("{what}{event}")).into_owned());
+                let text = format!("waiting for {}{event}", with_time(&what, waited));
+                self.bar.set_message(printable(&text).into_owned());
             }
         }
     }
@@ -123,5 +133,20 @@ impl Progress for Live {
 impl Shown for Live {
     fn close(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_waited_for_says_for_how_long() {
+        let what = "StatefulSet maas-region: 0 of 1 ready";
+        assert_eq!(with_time(what, Duration::from_millis(900)), what);
+        let later = with_time(what, Duration::from_secs(130));
+        assert_eq!(later, format!("{what}, for 130 s"));
+        let late = with_time(what, Duration::from_secs(3600));
+        assert_eq!(late, format!("{what}, for 60 min"));
     }
 }

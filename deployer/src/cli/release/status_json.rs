@@ -50,7 +50,7 @@ fn phase(state: &PhaseState) -> Value {
         .iter()
         .map(|one| json!({"object": one.what, "state": one.standing.name(), "reason": one.reason}));
     json!({
-        "phase": state.phase.name(),
+        "phase": state.phase.word(),
         "state": state.standing().name(),
         "objects": objects.collect::<Vec<_>>(),
     })

@@ -121,7 +121,7 @@ fn release(status: &Status, with_ages: bool) -> (Colour, String) {
 fn phase(state: &PhaseState) -> (Colour, String) {
     let standing = state.standing();
     let done = state.objects.iter().filter(|one| one.standing == Standing::Done).count();
-    let mut text = format!("{:<16}{:<9}", state.phase.name(), standing.name());
+    let mut text = format!("{:<16}{:<9}", state.phase.word(), standing.name());
     let _ = write!(text, "{done} of {}", state.objects.len());
     if let Some(worst) = state.objects.iter().find(|one| one.standing == standing)
         && standing != Standing::Done
