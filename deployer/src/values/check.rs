@@ -10,6 +10,10 @@ use super::{ValuesError, is_secret, path_text};
 use crate::chart;
 use crate::tree::{Data, Node, Origin, Source};
 
+/// The keyword beside a `pattern` in the schema that says in words what it accepts, to be read
+/// after "it must be". Validators pass over keywords that they do not know.
+const ACCEPTS: &str = "accepts";
+
 /// A value that the chart does not take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -96,13 +100,33 @@ impl Checker<'_> {
                 let key = property.as_str().unwrap_or_default();
                 found.push(self.missing(&path, key));
             }
+            Kind::PropertyNames { error: of_name } => {
+                let key = of_name.instance().as_str().unwrap_or_default();
+                found.push(self.misnamed(&path, key, of_name));
+            }
             kind => {
                 let node = find(self.merged, &path);
-                let (what, hint) = wrong(kind, error, node, is_secret(&path));
+                let accepts = self.accepts(error);
+                let (what, hint) = wrong(kind, error, accepts, node, is_secret(&path));
                 let origin = set_at(node);
                 found.push(Problem { path: path_text(&path), what, origin, hint });
             }
         }
+    }
+
+    /// In words, what the pattern accepts that an error is of.
+    fn accepts(&self, error: &ValidationError<'_>) -> Option<&str> {
+        let (parent, _) = error.schema_path().as_str().rsplit_once('/')?;
+        self.schema.pointer(parent)?.get(ACCEPTS)?.as_str()
+    }
+
+    /// A key that may be any of a kind, and is not of it.
+    fn misnamed(&self, path: &[String], key: &str, error: &ValidationError<'_>) -> Problem {
+        let path: Vec<String> = path.iter().cloned().chain([key.to_owned()]).collect();
+        let origin = set_at(find(self.merged, &path));
+        let accepts = self.accepts(error).unwrap_or("another one").to_owned();
+        let what = format!("has a name that cannot be; it must be {accepts}");
+        Problem { path: path_text(&path), what, origin, hint: None }
     }
 
     /// The keys that stand beside `additionalProperties`.
@@ -171,6 +195,7 @@ impl Checker<'_> {
 fn wrong(
     kind: &Kind,
     error: &ValidationError<'_>,
+    accepts: Option<&str>,
     node: Option<&Node>,
     secret: bool,
 ) -> (String, Option<String>) {
@@ -191,7 +216,10 @@ fn wrong(
         Kind::MaxLength { limit } => format!("must have {limit} signs or fewer"),
         Kind::MinItems { limit } => format!("must have {limit} entries or more"),
         Kind::MaxItems { limit } => format!("must have {limit} entries or fewer"),
-        Kind::Pattern { pattern } => format!("must match the pattern {pattern}"),
+        Kind::Pattern { pattern } => accepts.map_or_else(
+            || format!("must match the pattern {pattern}"),
+            |accepts| format!("must be {accepts}"),
+        ),
         _ => error.masked().to_string(),
     };
     (format!("is {there}; it {allowed}"), None)

@@ -131,14 +131,64 @@ fn everything_that_is_wrong_is_told_at_once() {
             "values.yaml:3: conf.cache.prt is no key of the chart (did you mean `port`?)",
             "values.yaml:4: conf.cache.port is text, \"8888\"; it must be a whole number (leave out \
              the quotes)",
-            "values.yaml:5: conf.cache.every is text, \"x y\"; it must match the pattern \
-             ^(never|([0-9]+(d|h|m|s))+)$",
+            "values.yaml:5: conf.cache.every is text, \"x y\"; it must be never, or a duration such \
+             as 90s, 15m, 6h or 1d",
             "values.yaml:6: conf.cache.enabled is text, \"maybe\"; it must be true or false",
             "values.yaml:7: cache is no key of the chart (did you mean `conf.cache`?)",
             "values.yaml:9: images.pull_policy is text, \"never\"; it must be one of \"Always\", \
              \"IfNotPresent\", \"Never\"",
         ]
     );
+}
+
+#[test]
+fn what_a_pattern_accepts_is_told_in_words() {
+    let text = "storage: {mirror: {pvc: {size: lots}}}\n\
+                conf: {maas: {extra_settings: {Ntp: 1}, dns: {dns_servers: [here]}}}\n";
+    assert_eq!(
+        problems(text),
+        [
+            "values.yaml:1: storage.mirror.pvc.size is text, \"lots\"; it must be a number with a \
+             unit as Kubernetes has it, such as 20Gi",
+            "values.yaml:2: conf.maas.dns.dns_servers[0] is text, \"here\"; it must be an IP address",
+            "values.yaml:2: conf.maas.extra_settings.Ntp has a name that cannot be; it must be a \
+             setting's name of small letters, digits and _, a letter first",
+        ]
+    );
+}
+
+/// Each pattern of the schema, by its place, with the words beside it.
+fn patterns(schema: &Value, place: &str, found: &mut Vec<(String, Option<String>)>) {
+    let children: Vec<(String, &Value)> = match schema {
+        Value::Object(map) => {
+            if schema["pattern"].is_string() {
+                let words = schema["accepts"].as_str().map(str::to_owned);
+                found.push((place.to_owned(), words));
+            }
+            map.iter().map(|(key, value)| (key.clone(), value)).collect()
+        }
+        Value::Array(list) => {
+            list.iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (key, value) in children {
+        patterns(value, &format!("{place}/{key}"), found);
+    }
+}
+
+#[test]
+fn every_pattern_of_the_schema_has_words() {
+    let schema: Value = serde_json::from_str(chart::file("values.schema.json")).unwrap();
+    let mut found = Vec::new();
+    patterns(&schema, "", &mut found);
+    assert!(found.len() > 70, "{}", found.len());
+    for (place, words) in found {
+        let words = words.unwrap_or_default();
+        let is_plain = !words.is_empty() && !words.contains(['^', '$', '*', '\\']);
+        assert!(is_plain, "{place}: what its pattern accepts is not told in words: '{words}'");
+        assert!(!words.ends_with('.'), "{place}: '{words}' goes on behind \"it must be\"");
+    }
 }
 
 #[test]
