@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`secret`] | text that never shows itself, and the files it comes from |
 //! | [`duration`] | durations as people write them |
+//! | `counted` | numbers of things, as people say them |
 //! | [`settings`] | what the chart tells a job |
 //! | [`version`] | MAAS's version numbers |
 //! | [`keyring`] | OpenPGP keyrings as MAAS takes them |
@@ -39,6 +40,7 @@ pub mod chart;
 pub mod check;
 pub mod cli;
 pub mod cluster;
+pub(crate) mod counted;
 pub mod database;
 pub mod duration;
 pub mod images;

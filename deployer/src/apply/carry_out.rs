@@ -14,6 +14,7 @@ use super::plan::{AT_ONCE, Action, Plan, Planning};
 use super::progress::{News, Progress};
 use super::target::Target;
 use crate::cluster::{ClusterError, Place};
+use crate::counted::counted;
 use crate::manifest::install_order;
 
 impl Planning<'_> {
@@ -37,9 +38,12 @@ impl Planning<'_> {
             if todo.is_empty() {
                 continue;
             }
-            let what = if first { "objects of the configuration" } else { "workloads" };
             let count: usize = todo.values().map(Vec::len).sum();
-            progress.tell(News::Begun(format!("applying {count} {what}")));
+            let what = match first {
+                true => format!("{} of the configuration", counted(count, "object")),
+                false => counted(count, "workload"),
+            };
+            progress.tell(News::Begun(format!("applying {what}")));
             for of_a_kind in todo.into_values() {
                 stream::iter(of_a_kind)
                     .map(|(target, action)| self.write(target, action, end))

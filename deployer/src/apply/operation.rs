@@ -16,6 +16,7 @@ use super::target::Owner;
 use super::verb::Verb;
 use super::watch::wait_ready;
 use crate::cluster::{Cluster, Place};
+use crate::counted::{are, counted};
 use crate::manifest::Document;
 use crate::release::{Candidate, Holder, Release, Status, Store, StoreError, Stored};
 
@@ -304,9 +305,10 @@ impl<'a> Operation<'a> {
             // revision before, and the next run goes on.
             stored.release.info.status = Status::Failed;
             stored.release.info.description = format!(
-                "Stopped after the phase {}, as --phase asked; {} objects are left to a later run",
+                "Stopped after the phase {}, as --phase asked; {} {} left to a later run",
                 phase.word(),
-                plan.later
+                counted(plan.later, "object"),
+                are(plan.later)
             );
             return Ok(self.store.update(stored).await?);
         }

@@ -17,6 +17,7 @@ pub(crate) enum Readiness {
     Failed(String),
 }
 
+use crate::counted::counted;
 use Readiness::{Failed, Ready, Waiting};
 
 /// How a workload stands, whatever its kind; nothing of what is none.
@@ -54,14 +55,17 @@ pub(crate) fn of_stateful_set(set: &StatefulSet) -> Readiness {
         let expected = (wanted - partition).max(0);
         let updated = status.updated_replicas.unwrap_or(0);
         if updated < expected {
-            return Waiting(format!("{updated} of {expected} pods are of the new revision"));
+            return Waiting(format!(
+                "{updated} of {}, of the new revision",
+                counted(expected, "pod")
+            ));
         }
         let is_mixed = status.current_revision != status.update_revision;
         if partition == 0 && is_mixed && updated < wanted {
             return Waiting("its old pods are being replaced".to_owned());
         }
     }
-    counted(status.ready_replicas, wanted)
+    of_replicas(status.ready_replicas, wanted)
 }
 
 /// The revision that a StatefulSet's pods are to have; none before its controller
@@ -90,7 +94,7 @@ pub(crate) fn of_deployment(deployment: &Deployment) -> Readiness {
     if status.updated_replicas.unwrap_or(0) < wanted {
         return Waiting("its new pods are being made".to_owned());
     }
-    counted(status.ready_replicas, wanted)
+    of_replicas(status.ready_replicas, wanted)
 }
 
 pub(crate) fn of_daemon_set(set: &DaemonSet) -> Readiness {
@@ -102,7 +106,7 @@ pub(crate) fn of_daemon_set(set: &DaemonSet) -> Readiness {
     if status.updated_number_scheduled.unwrap_or(0) < wanted {
         return Waiting("its new pods are being made".to_owned());
     }
-    counted(Some(status.number_ready), wanted)
+    of_replicas(Some(status.number_ready), wanted)
 }
 
 pub(crate) fn of_job(job: &Job) -> Readiness {
@@ -122,12 +126,12 @@ pub(crate) fn of_job(job: &Job) -> Readiness {
     match (active, failed) {
         (0, 0) => Waiting("no pod yet".to_owned()),
         (_, 0) => Waiting("running".to_owned()),
-        (0, _) => Waiting(format!("failed {failed} times, tried again soon")),
-        _ => Waiting(format!("running, after {failed} failures")),
+        (0, _) => Waiting(format!("failed {}, tried again soon", counted(failed, "time"))),
+        _ => Waiting(format!("running, after {}", counted(failed, "failure"))),
     }
 }
 
-fn counted(ready: Option<i32>, wanted: i32) -> Readiness {
+fn of_replicas(ready: Option<i32>, wanted: i32) -> Readiness {
     let ready = ready.unwrap_or(0);
     if ready >= wanted { Ready } else { Waiting(format!("{ready} of {wanted} ready")) }
 }
@@ -149,7 +153,7 @@ mod tests {
         let old = json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1});
         assert_eq!(set(&old), not_seen());
         let rolling = json!({"observedGeneration": 2, "replicas": 1, "readyReplicas": 1});
-        assert_eq!(set(&rolling), Waiting("0 of 1 pods are of the new revision".into()));
+        assert_eq!(set(&rolling), Waiting("0 of 1 pod, of the new revision".into()));
         let starting = json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1});
         assert_eq!(set(&starting), Waiting("0 of 1 ready".into()));
         let there = json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
@@ -173,6 +177,7 @@ mod tests {
             of_job(&serde_json::from_value(object).unwrap())
         };
         assert_eq!(job(&json!({"active": 1})), Waiting("running".into()));
+        assert_eq!(job(&json!({"failed": 1})), Waiting("failed 1 time, tried again soon".into()));
         assert_eq!(job(&json!({"failed": 2})), Waiting("failed 2 times, tried again soon".into()));
         let done = json!({"conditions": [{"type": "Complete", "status": "True"}]});
         assert_eq!(job(&done), Ready);

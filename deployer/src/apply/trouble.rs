@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Place};
+use crate::counted::counted;
 
 /// How many restarts of a container are too many.
 const RESTARTS: i32 = 5;
@@ -103,7 +104,7 @@ fn of_container(status: &ContainerStatus) -> Option<PodTrouble> {
     let said = waiting.message.as_deref().unwrap_or_default();
     let reason = match kind {
         TroubleKind::Crashes if word == "CrashLoopBackOff" => {
-            format!("it has ended {} times; {}", status.restart_count, ending(status))
+            format!("it has ended {}; {}", counted(status.restart_count, "time"), ending(status))
         }
         _ if said.is_empty() => word.to_owned(),
         _ => format!("{word}: {said}"),

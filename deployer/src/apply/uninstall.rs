@@ -18,6 +18,7 @@ use super::phase::runs;
 use super::progress::{News, Progress};
 use super::target::{Kinds, Owner, is_kept, is_of};
 use crate::cluster::{Cluster, ClusterError, MANAGED_BY, Place};
+use crate::counted::counted;
 use crate::manifest::install_order;
 use crate::release::{Event, Holder, Key, Stamp, Status, Store, Stored};
 
@@ -267,7 +268,7 @@ impl<'a> Uninstall<'a> {
         let cluster = &self.cluster.clone().until(end);
         let hooks = Hooks { cluster, store: &store, owner: &owner, progress, end, limit: timeout };
         hooks.run(&mut last, Event::PreDelete).await?;
-        progress.tell(News::Begun(format!("deleting {} objects", self.delete.len())));
+        progress.tell(News::Begun(format!("deleting {}", counted(self.delete.len(), "object"))));
         let mut going = Vec::new();
         for one in &self.delete {
             if !one.delete(cluster).await? {
@@ -306,7 +307,8 @@ impl<'a> Uninstall<'a> {
         let mut pods = labelled(self.cluster, space, ("pods", "Pod"), &selector).await?;
         pods.retain(|(pod, _)| self.belongings.has_pod(pod));
         if !pods.is_empty() {
-            progress.tell(News::Begun(format!("waiting for {} pods to end", pods.len())));
+            progress
+                .tell(News::Begun(format!("waiting for {} to end", counted(pods.len(), "pod"))));
         }
         for (_, pod) in pods {
             wait_gone(self.cluster, &pod, end).await?;

@@ -11,6 +11,7 @@ use oci::tar::ArchiveError;
 
 use super::manifest::ManifestError;
 use super::name::NameError;
+use crate::counted::counted;
 
 /// Why a bundle cannot be made, read or loaded.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,7 @@ pub enum BundleError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Images that cannot be had.
-    #[error("{} cannot be had", count(.0.len()))]
+    #[error("{} cannot be had", counted(.0.len(), "image"))]
     Missing(Vec<Missing>),
     /// An archive that belongs to no image of the release.
     #[error("{} holds no image of the release", path.display())]
@@ -256,8 +257,4 @@ impl BundleError {
             _ => false,
         }
     }
-}
-
-fn count(images: usize) -> String {
-    if images == 1 { "an image".to_owned() } else { format!("{images} images") }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::Names;
 use super::report::Check;
+use crate::counted::counted;
 
 /// So long before its end, a certificate is spoken of.
 const SOON: Duration = Duration::from_hours(24 * 30);
@@ -28,17 +29,17 @@ pub(super) fn judge(
         }
     };
     let left = end.as_second() - now.as_second();
-    let days = left.abs() / 86_400;
+    let days = counted(left.abs() / 86_400, "day");
     let renew = format!(
         "renew it: kubectl -n {space} get secret,certificate {secret}; with conf.maas.tls.create: set conf.maas.tls.cert and key, and upgrade"
     );
     if left <= 0 {
-        return Check::fail(id, what, format!("it ended {days} days ago, {end}")).hint(renew);
+        return Check::fail(id, what, format!("it ended {days} ago, {end}")).hint(renew);
     }
     if u64::try_from(left).unwrap_or(0) < SOON.as_secs() {
-        return Check::warn(id, what, format!("it ends in {days} days, {end}")).hint(renew);
+        return Check::warn(id, what, format!("it ends in {days}, {end}")).hint(renew);
     }
-    Check::pass(id, format!("{what} ends in {days} days"))
+    Check::pass(id, format!("{what} ends in {days}"))
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::Names;
 use super::probe::{Ended, Probe, answer, put, schema};
-use super::report::{Check, counted, listed};
+use super::report::{Check, listed};
 use super::workloads::Workload;
 use crate::apply::{Action, ApplyError, Conflict, Readiness, Trial, trouble_of_pod};
 use crate::chart;
+use crate::counted::counted;
 use crate::release::{Status, Stored};
 
 /// The name of the probe that runs the job `test`.

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::Names;
 use super::fit::{ARCH, Refusal, Room, is_ready, keeps_apart, refusal, requests};
 use super::probe::{Ended, Probe, answer, put, unprivileged};
-use super::report::{Check, counted, listed};
+use super::report::{Check, listed};
 use super::workloads::Workload;
+use crate::counted::counted;
 use crate::ports::{self, Port};
 
 /// What is known of the cluster's nodes.

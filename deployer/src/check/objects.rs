@@ -1,9 +1,10 @@
 //! Values and objects: what the API server says of each, by dry run.
 
 use super::Names;
-use super::report::{Check, counted, listed};
+use super::report::{Check, listed};
 use crate::apply::{ApplyError, Trial};
 use crate::cluster::ClusterError;
+use crate::counted::counted;
 
 /// Values that ask for kinds which not every cluster has.
 const OPTIONAL: [(&str, &str); 4] = [

@@ -127,11 +127,6 @@ impl Report {
     }
 }
 
-/// `1 node`, `2 nodes`.
-pub(super) fn counted(count: usize, one: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
-}
-
 /// A list that stays readable: what is beyond `most` is counted.
 pub(super) fn listed(items: &[String], most: usize) -> String {
     let shown: Vec<&str> = items.iter().take(most).map(String::as_str).collect();
@@ -165,6 +160,5 @@ mod tests {
         let items: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
         assert_eq!(listed(&items, 2), "a, b and 1 more");
         assert_eq!(listed(&items, 3), "a, b, c");
-        assert_eq!((counted(1, "node"), counted(0, "node")), ("1 node".into(), "0 nodes".into()));
     }
 }

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::Names;
 use super::known::Known;
-use super::report::{Check, counted};
+use super::report::Check;
 use crate::apply::runs;
 use crate::cluster::Right;
+use crate::counted::counted;
 use crate::manifest::Document;
 
 /// What rights are needed for.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::Names;
-use super::report::{Check, counted};
+use super::report::Check;
 use super::workloads::Workload;
+use crate::counted::counted;
 use crate::manifest::Document;
 
 /// Secrets by name, with the keys that are read of each.

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::error::ClusterError;
 use super::image::{self, Image};
 use super::{Cluster, JOBS, patiently};
+use crate::counted::counted;
 
 /// A pod, as far as a job cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,5 +266,5 @@ fn state(job: &Job) -> JobState {
     let count = |number: Option<i32>| number.unwrap_or(0);
     let (active, failed) =
         status.map_or((0, 0), |status| (count(status.active), count(status.failed)));
-    JobState::Active(format!("it has {active} pods running and {failed} failed"))
+    JobState::Active(format!("it has {} running and {failed} failed", counted(active, "pod")))
 }

@@ -19,6 +19,7 @@ use super::progress::Progress;
 use super::report::Report;
 use super::resources::{Image, Wanted, look};
 use super::{stale_regions, wait_for};
+use crate::counted::counted;
 use crate::maas::{Client, MaasError, Selection};
 use crate::settings::{ConfigValue, Images};
 use crate::wait::{State, Wait, spoken};
@@ -203,7 +204,8 @@ fn tell(before: &[Wanted], after: &[Wanted], report: &mut Report) {
     let was: Vec<&Image> = images_of(before).collect();
     for wanted in after {
         let bytes = wanted.images.iter().fold(0u64, |sum, image| sum.saturating_add(image.size));
-        let what = format!("{} ({} images, {bytes} bytes)", wanted.name, wanted.images.len());
+        let images = counted(wanted.images.len(), "image");
+        let what = format!("{} ({images}, {bytes} bytes)", wanted.name);
         report.images.extend(wanted.images.iter().cloned());
         if wanted.images.iter().all(|image| was.contains(&image)) {
             report.noted(format!("{what} is complete"));

@@ -3,6 +3,7 @@
 
 use super::Status;
 use crate::apply::Standing;
+use crate::counted::counted;
 use crate::release::Status as State;
 
 /// From how many days on an expiry is told as wrong.
@@ -47,7 +48,9 @@ pub(super) fn problems(status: &Status) -> Vec<String> {
         let name = format!("{} in the Secret {}", certificate.key, certificate.secret);
         match certificate.days_left() {
             Some(days) if days < 0 => all.push(format!("{name} has expired")),
-            Some(days) if days < SOON_DAYS => all.push(format!("{name} expires in {days} days")),
+            Some(days) if days < SOON_DAYS => {
+                all.push(format!("{name} expires in {}", counted(days, "day")))
+            }
             _ => {}
         }
     }
@@ -61,7 +64,8 @@ fn mirror_problems(mirror: &super::MirrorState, all: &mut Vec<String>) {
                 all.push(format!("the mirror's signing key {fingerprint} has expired"));
             }
             days if days < SOON_DAYS => {
-                all.push(format!("the mirror's signing key {fingerprint} expires in {days} days"));
+                let left = counted(days, "day");
+                all.push(format!("the mirror's signing key {fingerprint} expires in {left}"));
             }
             _ => {}
         }
@@ -77,7 +81,7 @@ fn mirror_problems(mirror: &super::MirrorState, all: &mut Vec<String>) {
     }
     let damaged = ready.get("damaged_blobs").and_then(serde_json::Value::as_u64).unwrap_or(0);
     if damaged > 0 {
-        all.push(format!("the mirror in {pod} found {damaged} damaged files"));
+        all.push(format!("the mirror in {pod} found {}", counted(damaged, "damaged file")));
     }
 }
 

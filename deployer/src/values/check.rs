@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{ValuesError, is_secret, path_text};
 use crate::chart;
+use crate::counted::counted;
 use crate::tree::{Data, Node, Origin, Source};
 
 /// The keyword beside a `pattern` in the schema that says in words what it accepts, to be read
@@ -212,10 +213,11 @@ fn wrong(
         Kind::Minimum { limit } => format!("must be {limit} or more"),
         Kind::Maximum { limit } => format!("must be {limit} or less"),
         Kind::MinLength { limit: 1 } => "must not be empty".to_owned(),
-        Kind::MinLength { limit } => format!("must have {limit} signs or more"),
-        Kind::MaxLength { limit } => format!("must have {limit} signs or fewer"),
-        Kind::MinItems { limit } => format!("must have {limit} entries or more"),
-        Kind::MaxItems { limit } => format!("must have {limit} entries or fewer"),
+        Kind::MinLength { limit } => format!("must have {} or more", counted(*limit, "sign")),
+        Kind::MaxLength { limit } => format!("must have {} or fewer", counted(*limit, "sign")),
+        Kind::MinItems { limit } => format!("must have {} or more", counted(*limit, "entry")),
+        Kind::MaxItems { limit: 0 } => "must be empty".to_owned(),
+        Kind::MaxItems { limit } => format!("must have {} or fewer", counted(*limit, "entry")),
         Kind::Pattern { pattern } => accepts.map_or_else(
             || format!("must match the pattern {pattern}"),
             |accepts| format!("must be {accepts}"),

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::chart;
+use crate::counted::are;
 use crate::tree::{Data, Node, Origin, Source};
 use crate::yaml::{self, ReadError};
 
@@ -65,7 +66,7 @@ pub enum ValuesError {
     #[error(transparent)]
     Set(#[from] SetError),
     /// The values are not what the chart takes.
-    #[error("{} of the chart's values {} wrong", .0.len(), if .0.len() == 1 { "is" } else { "are" })]
+    #[error("{} of the chart's values {} wrong", .0.len(), are(.0.len()))]
     Wrong(Vec<Problem>),
     /// The chart's own schema cannot be used, which a test rules out.
     #[error("the chart's schema cannot be used: {0}")]

@@ -24,6 +24,7 @@ use crate::bundle::push::{Outcome, Push};
 use crate::bundle::read::Bundle;
 use crate::bundle::unpack::unpack;
 use crate::bundle::{BundleError, Event, Observer, wanted};
+use crate::counted::{are, counted};
 use crate::render::{ReleaseInfo, render};
 
 pub(super) fn run(args: &BundleArgs, output: &Output) -> Result<Exit, Failure> {
@@ -197,7 +198,8 @@ fn pushed(
     };
     if let Some((_, first)) = failed.first() {
         let all = pushed.len() + failed.len();
-        let reason = format!("{} of {all} images are not there", failed.len());
+        let (count, all) = (failed.len(), counted(all, "image"));
+        let reason = format!("{count} of {all} {} not there", are(count));
         // What failed of an image names it, mostly.
         let line = |(name, error): &(String, BundleError)| match crate::chain(error) {
             text if text.contains(name) => text,

@@ -11,6 +11,7 @@ use oci::digest::Digest;
 use super::super::output::{Output, printable};
 use super::super::release::ProgressMode;
 use crate::bundle::{Event, Observer};
+use crate::counted::counted;
 
 /// The pause between two lines of progress.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -29,8 +30,7 @@ pub(super) fn of(mode: ProgressMode, output: &Output) -> Box<dyn Observer> {
 
 /// `3 files, 1.25 GB`.
 pub(super) fn amount(files: usize, bytes: u64) -> String {
-    let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
-    format!("{files}, {}", DecimalBytes(bytes))
+    format!("{}, {}", counted(files, "file"), DecimalBytes(bytes))
 }
 
 /// What is said however progress is shown.
@@ -80,7 +80,7 @@ impl Tally {
         self.last_line = Some(Instant::now());
         let (files, bytes) = self.planned;
         let (finished, done) = (self.finished, DecimalBytes(self.done));
-        Some(format!("{finished} of {files} files, {done} of {}", DecimalBytes(bytes)))
+        Some(format!("{finished} of {}, {done} of {}", counted(files, "file"), DecimalBytes(bytes)))
     }
 }
 

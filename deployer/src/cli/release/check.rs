@@ -16,6 +16,7 @@ use super::{by, candidate, progress};
 use crate::apply::{ApplyError, Current};
 use crate::check::{Check, Checking, Names, Options, Report, Status, without_cluster};
 use crate::cluster::{Cluster, ClusterError};
+use crate::counted::counted;
 use crate::release::{self, Release, Store, StoreError, Stored};
 
 /// How long probes are given to go after an interruption.
@@ -256,11 +257,11 @@ fn lines_of(check: &Check, width: usize, is_coloured: bool) -> Vec<String> {
 fn summary(report: &Report) -> String {
     let count = |status| report.count(status);
     let all: usize = report.groups.iter().map(|group| group.checks.len()).sum();
-    let warnings = count(Status::Warn);
     format!(
-        "{all} checks: {} ok, {warnings} {}, {} failed, {} skipped",
+        "{}: {} ok, {}, {} failed, {} skipped",
+        counted(all, "check"),
         count(Status::Pass),
-        if warnings == 1 { "warning" } else { "warnings" },
+        counted(count(Status::Warn), "warning"),
         count(Status::Fail),
         count(Status::Skipped),
     )

@@ -180,13 +180,16 @@ fn summary(diff: &Diff) -> String {
     .into_iter()
     .flatten()
     .collect();
-    let unchanged = diff.unchanged;
+    let unchanged = match diff.unchanged {
+        1 => "1 is as it should be".to_owned(),
+        count => format!("{count} are as they should be"),
+    };
     match (parts.is_empty(), diff.is_recorded) {
-        (true, false) => format!("nothing to change; {unchanged} objects are as they should be"),
-        (true, true) => format!(
-            "no object to change, {unchanged} are as they should be; a new revision would be recorded"
-        ),
-        _ => format!("objects: {}; {unchanged} stay as they are", parts.join(", ")),
+        (true, false) => format!("nothing to change; {unchanged}"),
+        (true, true) => {
+            format!("no object to change; {unchanged}; a new revision would be recorded")
+        }
+        _ => format!("objects: {}; {unchanged}", parts.join(", ")),
     }
 }
 

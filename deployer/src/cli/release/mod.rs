@@ -33,6 +33,7 @@ use super::output::Output;
 use super::release_args::ReleaseArgs;
 use crate::apply::{ApplyError, Change, Current, Done, Operation, Options, Phase};
 use crate::cluster::Cluster;
+use crate::counted::{are, counted};
 use crate::release::{Candidate, Holder};
 
 /// What is done, with its own arguments.
@@ -321,8 +322,8 @@ impl Context<'_> {
         for change in &done.changes {
             self.output.confirm(&format!("would {} the {}", change.action.name(), change.what));
         }
-        let count = done.changes.len();
-        self.output.confirm(&format!("{count} objects would change; nothing was changed"));
+        let count = counted(done.changes.len(), "object");
+        self.output.confirm(&format!("{count} would change; nothing was changed"));
     }
 
     fn show_done(&self, work: &Work, done: &Done) {
@@ -331,9 +332,9 @@ impl Context<'_> {
         }
         let (name, namespace) = (self.name, self.namespace);
         let (past, part) = (work.words().1, if done.later > 0 { "a part of " } else { "" });
-        let (revision, count) = (done.revision, done.changes.len());
+        let (revision, count) = (done.revision, counted(done.changes.len(), "object"));
         self.output.confirm(&format!(
-            "{past} {part}{name} in {namespace}: revision {revision}, {count} objects changed"
+            "{past} {part}{name} in {namespace}: revision {revision}, {count} changed"
         ));
     }
 
@@ -341,9 +342,10 @@ impl Context<'_> {
     fn show_later(&self, done: &Done, options: Options) {
         if let Some(phase) = options.phase.filter(|_| done.later > 0) {
             self.output.confirm(&format!(
-                "{} objects of phases after {} are left; the same command without --phase goes on",
-                done.later,
-                phase.word()
+                "{} of the phases after {} {} left; the same command without --phase goes on",
+                counted(done.later, "object"),
+                phase.word(),
+                are(done.later)
             ));
         }
     }

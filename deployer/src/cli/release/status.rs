@@ -9,6 +9,7 @@ use super::super::output::Output;
 use super::args::StatusArgs;
 use super::colour::{Paint, When};
 use super::{Context, status_json, status_text};
+use crate::counted::counted;
 use crate::status::{Status, look};
 
 impl Context<'_> {
@@ -107,7 +108,10 @@ fn fitting(screen: &str, rows: Option<usize>) -> String {
     let verdict = verdict.get(..verdict.len().min(room / 2)).unwrap_or_default();
     let shown = room.saturating_sub(verdict.len() + 1);
     let left = lines.len().saturating_sub(shown + verdict.len());
-    let more = format!("… {left} more lines: see all without --watch, or on a taller terminal");
+    let more = format!(
+        "… {}: see all without --watch, or on a taller terminal",
+        counted(left, "more line")
+    );
     let above = above.iter().take(shown).copied();
     let all = above.chain([more.as_str()]).chain(verdict.iter().copied());
     all.take(room).flat_map(|line| [line, "\n"]).collect()

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::super::output::printable;
 use super::colour::{Colour, Paint};
 use crate::apply::{PhaseState, Standing};
+use crate::counted::counted;
 use crate::status::{
     EventState, Known, MaasState, MirrorState, PodState, Status, days_until, failed_sync,
 };
@@ -154,7 +155,7 @@ fn pod_shown(pod: &PodState, width: usize, with_ages: bool) -> (Colour, String) 
         let _ = write!(text, ", {age} old");
     }
     if pod.restarts > 0 {
-        let _ = write!(text, ", {} restarts", pod.restarts);
+        let _ = write!(text, ", {}", counted(pod.restarts, "restart"));
     }
     if let Some(node) = &pod.node {
         let _ = write!(text, ", on {node}");
@@ -205,7 +206,8 @@ fn mirror(state: &MirrorState, with_room: bool) -> Vec<(Colour, String)> {
     for (fingerprint, when) in state.keys() {
         let days = days_until(when);
         let colour = if days < 90 { Colour::Yellow } else { Colour::Plain };
-        lines.push((colour, format!("signing key {fingerprint}: {days} days left, until {when}")));
+        let left = counted(days, "day");
+        lines.push((colour, format!("signing key {fingerprint}: {left} left, until {when}")));
     }
     lines
 }
@@ -217,12 +219,12 @@ fn mirror_holds(status: &Value, with_room: bool) -> String {
     let mut parts = Vec::new();
     if status.get("current").is_some_and(Value::is_object) {
         let size = size(number("/current/bytes"));
-        parts.push(format!("{} items, {size}", number("/current/items")));
+        parts.push(format!("{}, {size}", counted(number("/current/items"), "item")));
     }
     let partials = number("/partials");
     if partials > 0 {
         let held = size(number("/partial_bytes"));
-        parts.push(format!("{partials} downloads under way, {held} of them here"));
+        parts.push(format!("{} under way, {held} here", counted(partials, "download")));
     }
     if let Some(finished) = text("/last_sync/finished") {
         parts.push(match failed_sync(status) {
@@ -247,7 +249,7 @@ fn size(bytes: u64) -> String {
             let tenths = bytes / (unit / 10);
             format!("{}.{} {name}", tenths / 10, tenths % 10)
         }
-        None => format!("{bytes} bytes"),
+        None => counted(bytes, "byte"),
     }
 }
 
@@ -265,7 +267,7 @@ fn maas_shown(maas: &MaasState) -> Vec<(Colour, String)> {
     lines.extend(known(&maas.racks, |racks| {
         let connected = racks.iter().filter(|rack| rack.is_connected).count();
         let colour = if connected > 0 { Colour::Plain } else { Colour::Red };
-        vec![(colour, format!("{connected} of {} racks connected", racks.len()))]
+        vec![(colour, format!("{connected} of {} connected", counted(racks.len(), "rack")))]
     }));
     let images = known(&maas.images, |images| {
         let line = |image: &crate::status::ImageState| {
@@ -296,7 +298,7 @@ fn certificate(state: &crate::status::CertificateState) -> (Colour, String) {
         (Ok(when), Some(days)) if days < 0 => (Colour::Red, format!("{name}: expired at {when}")),
         (Ok(when), Some(days)) => {
             let colour = if days < 90 { Colour::Yellow } else { Colour::Plain };
-            (colour, format!("{name}: {days} days left, until {when}"))
+            (colour, format!("{name}: {} left, until {when}", counted(days, "day")))
         }
         (Err(reason), _) => unknown(&format!("{name}: {reason}")),
         (Ok(when), None) => (Colour::Plain, format!("{name}: until {when}")),

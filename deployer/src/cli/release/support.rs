@@ -15,6 +15,7 @@ use super::check::from_outside;
 use super::colour::{Paint, When};
 use super::{Context, status_json, status_text};
 use crate::check::Names;
+use crate::counted::counted;
 use crate::status::look;
 use crate::support::{Begin, Contents, Gathering, Options, SupportError};
 
@@ -169,8 +170,10 @@ impl Context<'_> {
             }));
         }
         let where_to = path.map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
-        let mut lines =
-            vec![format!("wrote {where_to}: {files} files, {bytes} bytes before they were packed")];
+        let mut lines = vec![format!(
+            "wrote {where_to}: {}, {bytes} bytes before packing",
+            counted(files, "file")
+        )];
         lines.extend(
             contents.left.iter().map(|left| format!("not in it: {}: {}", left.what, left.reason)),
         );

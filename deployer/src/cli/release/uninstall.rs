@@ -12,6 +12,7 @@ use super::args::UninstallArgs;
 use super::{by, progress};
 use crate::apply::{ApplyError, Kept, Leftovers, Uninstall};
 use crate::cluster::Cluster;
+use crate::counted::counted;
 
 pub(super) async fn run(
     args: &UninstallArgs,
@@ -51,8 +52,8 @@ pub(super) async fn run(
     };
     progress.close();
     let gone = result.map_err(|error| Failure::apply(doing, &error))?;
-    output
-        .confirm(&format!("uninstalled {name} from {namespace}: {} objects deleted", gone.deleted));
+    let deleted = counted(gone.deleted, "object");
+    output.confirm(&format!("uninstalled {name} from {namespace}: {deleted} deleted"));
     told(output, &gone.kept, &gone.purged);
     further(output, name, namespace, &gone.kept);
     show(output, name, namespace, false, gone.deleted, &gone.kept, &gone.purged);
@@ -161,7 +162,7 @@ fn split(mut kept: Kept, purge: bool) -> (Kept, Kept) {
 
 /// On stderr, as it is there to be answered or read, not to be parsed.
 fn tell(output: &Output, verb: &str, count: usize, kept: &Kept, purge: bool) {
-    output.error(&format!("{verb} {count} objects"));
+    output.error(&format!("{verb} {}", counted(count, "object")));
     tell_data(output, if purge { verb } else { "keeps" }, kept);
     for what in &kept.objects {
         output.error(&format!("  keeps: {what}"));

@@ -156,7 +156,7 @@ fn what_could_be_sent_is_there_where_the_rest_could_not() {
     let destination = format!("{}/x", proxy.address());
     let run = site.push_to(&path, &destination, &["--retries", "0"]).run().expect(3);
     let told = run.message();
-    assert!(told.contains("because 1 of 5 images are not there\n"), "{told}");
+    assert!(told.contains("because 1 of 5 images is not there\n"), "{told}");
     assert!(told.contains("then run it again: it goes on from there"), "{told}");
     let (lost, sent): (Vec<_>, Vec<_>) =
         site.images.iter().partition(|image| image.starts_with("maas-deployer:"));
@@ -188,7 +188,7 @@ fn an_image_that_cannot_be_asked_about_keeps_no_other_back() {
     let push = || site.push(&path, "x", &["--retries", "0"]).run();
     let run = push().expect(3);
     let told = run.message();
-    assert!(told.contains("because 1 of 5 images are not there\n"), "{told}");
+    assert!(told.contains("because 1 of 5 images is not there\n"), "{told}");
     assert!(told.contains(&format!("x/{lost}")) && told.contains("answered 500"), "{told}");
     for image in others {
         let original = digest(site.from.address(), &format!("boot/{image}"));
