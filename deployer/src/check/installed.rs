@@ -34,7 +34,7 @@ pub(super) fn release(names: &Names, last: Option<&Stored>) -> Vec<Check> {
             let why =
                 format!("it was begun {} by {} and never finished", last.begun(), last.maker());
             Check::fail(id, what, why).hint(format!(
-                "wait if somebody is at it; if that run was killed: maas-deployer upgrade {release} -n {space} --recover"
+                "wait if somebody is at it; if that run was killed, with its -f and --set options: maas-deployer upgrade {release} -n {space} --recover"
             ))
         }
         Status::Uninstalling => {

@@ -118,7 +118,7 @@ fn record(names: &Names, past: &Past<'_>) -> Check {
             let why =
                 format!("it was begun {} by {} and never finished", last.begun(), last.maker());
             Check::fail(id, what, why).hint(format!(
-                "wait if somebody is at it; if that run was killed: maas-deployer upgrade --install {release} -n {space} --recover"
+                "wait if somebody is at it; if that run was killed, with the same -f and --set options: maas-deployer upgrade --install {release} -n {space} --recover"
             ))
         }
         Status::Failed => Check::warn(id, what, last.release.info.description.clone())

@@ -72,7 +72,9 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
         ApplyError::Pending { name, status: "uninstalling", .. } => {
             format!("wait if somebody is at it; if that run was killed, maas-deployer uninstall {name} goes on with it, and --recover here brings the release back")
         }
-        ApplyError::Exists { name, .. } => format!("maas-deployer upgrade {name} changes it"),
+        ApplyError::Exists { name, .. } => {
+            format!("maas-deployer upgrade {name}, with the same -n, -f and --set options, changes it")
+        }
         ApplyError::Incomplete { .. } => {
             "give it kind, apiVersion and metadata.name, in extraObjects; it is to be found again under that name".into()
         }
@@ -80,7 +82,7 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
             format!("see what it was: maas-deployer history {name}; then run this again")
         }
         ApplyError::Absent { name, namespace } => {
-            format!("name its namespace with -n; maas-deployer install {name} -n {namespace} installs it")
+            format!("name its namespace with -n; maas-deployer install {name} -n {namespace}, with your values, installs it")
         }
         ApplyError::InUse { .. } => {
             "if it is ending, wait and run this again; if its record was lost, nothing of it is deleted: restore the Secrets sh.helm.release.v1.*, or delete its StatefulSets first".into()
