@@ -14,6 +14,7 @@ mod logging;
 mod output;
 mod release;
 mod release_args;
+mod shared_args;
 mod target;
 mod template;
 mod values;

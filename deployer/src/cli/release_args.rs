@@ -9,6 +9,7 @@ use kube::config::Kubeconfig;
 use serde_json::Value;
 
 use super::failure::Failure;
+use crate::bundle::push::Destination;
 use crate::render::ReleaseInfo;
 use crate::tree::Source;
 use crate::values::{Values, Wanted};
@@ -16,11 +17,8 @@ use crate::values::{Values, Wanted};
 /// The namespace where neither the command line nor the kubeconfig names one.
 const NAMESPACE: &str = "maas";
 
-#[derive(Debug, Args)]
-pub(super) struct ReleaseArgs {
-    /// The release's name
-    #[arg(value_name = "RELEASE", default_value = "maas", value_parser = release_name)]
-    pub(super) release: String,
+#[derive(Clone, Debug, Args)]
+pub(super) struct NamespaceArgs {
     /// The namespace [default: that of the kubeconfig's context, else maas]
     #[arg(
         short,
@@ -32,9 +30,18 @@ pub(super) struct ReleaseArgs {
     namespace: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct ReleaseArgs {
+    /// The release's name
+    #[arg(value_name = "RELEASE", default_value = "maas", value_parser = release_name)]
+    pub(super) release: String,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
+}
+
 impl ReleaseArgs {
     /// Those of a verb that reads them otherwise.
-    pub(super) fn new(release: String, namespace: Option<String>) -> Self {
+    pub(super) fn new(release: String, namespace: NamespaceArgs) -> Self {
         Self { release, namespace }
     }
 
@@ -47,12 +54,12 @@ impl ReleaseArgs {
             let context = config.contexts.into_iter().find(|context| context.name == current)?;
             context.context?.namespace.filter(|name| !name.is_empty())
         };
-        self.namespace.clone().or_else(of_context).unwrap_or_else(|| NAMESPACE.to_owned())
+        self.namespace.namespace.clone().or_else(of_context).unwrap_or_else(|| NAMESPACE.to_owned())
     }
 
     /// The namespace that the command line names.
     pub(super) fn named_namespace(&self) -> Option<&str> {
-        self.namespace.as_deref()
+        self.namespace.namespace.as_deref()
     }
 
     /// What the chart is rendered for: a first installation.
@@ -81,7 +88,7 @@ pub(super) struct ValuesArgs {
     #[arg(long, value_name = "KEY=JSON")]
     set_json: Vec<String>,
     /// Take all images from this registry, in place of any that their names have
-    #[arg(long, value_name = "HOST[/PATH]", env = "MAAS_DEPLOYER_REGISTRY", value_parser = registry)]
+    #[arg(long, value_name = "HOST[:PORT][/PATH]", env = "MAAS_DEPLOYER_REGISTRY", value_parser = registry)]
     registry: Option<String>,
 }
 
@@ -124,7 +131,7 @@ impl ValuesArgs {
 
 /// Names that Helm takes, DNS labels with dots between them, 53 signs at most, and that can begin
 /// the name of a Service, which a digit cannot.
-fn release_name(text: &str) -> Result<String, String> {
+pub(super) fn release_name(text: &str) -> Result<String, String> {
     let good = text.len() <= 53
         && text.split('.').all(is_label)
         && !text.starts_with(|sign: char| sign.is_ascii_digit());
@@ -145,13 +152,19 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn registry(text: &str) -> Result<String, String> {
-    let sign = |b: u8| b.is_ascii_alphanumeric() || b"-._:/[]".contains(&b);
-    let name = text.trim_end_matches('/');
-    if name.is_empty() || name.contains("//") || name.starts_with('/') || !name.bytes().all(sign) {
-        return Err("write HOST[:PORT][/PATH], without https://".to_owned());
-    }
-    Ok(name.to_owned())
+/// A registry, and a path in it, as they stand before an image's name.
+pub(super) fn registry(text: &str) -> Result<String, String> {
+    let why = match text {
+        "" => "it is empty".to_owned(),
+        _ if text.contains(char::is_whitespace) => "it has blanks".to_owned(),
+        _ if text.contains("://") => "it has a scheme".to_owned(),
+        _ if text.ends_with('/') => "it ends with /".to_owned(),
+        _ => match text.parse::<Destination>() {
+            Ok(_) => return Ok(text.to_owned()),
+            Err(error) => error.to_string(),
+        },
+    };
+    Err(format!("write HOST[:PORT][/PATH], such as registry.example:5000/boot ({why})"))
 }
 
 #[cfg(test)]
@@ -171,10 +184,32 @@ mod tests {
     }
 
     #[test]
-    fn registries_have_no_scheme() {
-        assert_eq!(registry("r.example:5000/boot/").unwrap(), "r.example:5000/boot");
-        for bad in ["", "/", "https://r.example", "a b", "a//b"] {
-            assert!(registry(bad).is_err(), "{bad}");
+    fn registries_are_a_host_and_a_path() {
+        for good in
+            ["r.example", "r.example:5000/boot", "localhost/a", "r:5000", "[::1]:5000/a-b/c"]
+        {
+            assert_eq!(registry(good).unwrap(), good);
+        }
+        for bad in [
+            "",
+            " ",
+            "/",
+            "r.example/",
+            "r.example/boot/",
+            "https://r.example",
+            "r.example/a b",
+            "r.example /a",
+            "r.example//b",
+            "r.example/Boot",
+            "r.example/../b",
+            "r.example/boot:1",
+            "r.example/boot@sha256:00",
+            "foo/bar:x",
+            "r.example:port",
+            "me:pw@r.example",
+        ] {
+            let told = registry(bad).expect_err(bad);
+            assert!(told.contains("HOST[:PORT][/PATH]"), "{bad}: {told}");
         }
     }
 }

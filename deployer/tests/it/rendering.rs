@@ -158,3 +158,16 @@ fn images_are_listed_for_other_tools() {
     assert_eq!(listed.iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), names);
     assert_eq!(read(&list(&["--format", "zarf"]))["components"][0]["images"], json!(names));
 }
+
+#[test]
+fn a_registry_that_is_none_is_told_wherever_it_was_said() {
+    for bad in ["", "https://r.example", "foo/bar:x", "r.example/boot/", "r.example/Boot", "a b"] {
+        let option = Job::verb(&["images", "--registry", bad]).run().expect(64);
+        let variable = Job::verb(&["images"]).env("MAAS_DEPLOYER_REGISTRY", bad).run().expect(64);
+        for told in [option.stderr, variable.stderr] {
+            assert!(told.contains("write HOST[:PORT][/PATH], such as registry.example"), "{told}");
+        }
+    }
+    let verb = ["install", "--registry", "r.example/boot:1"];
+    Job::verb(&verb).run().expect(64);
+}

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use oci::client::{Options, RetryPolicy};
+use oci::registry::ReferenceError;
 
-use super::super::release::ProgressMode;
-use super::super::release_args::ValuesArgs;
+use super::super::release_args::{ValuesArgs, registry};
+use super::super::shared_args::{OverwriteArgs, ProgressArgs};
 use crate::bundle::find::FromArchive;
 use crate::bundle::push::Destination;
 
@@ -49,9 +50,8 @@ pub(super) struct MakeArgs {
     /// Leave this program out
     #[arg(long)]
     pub(super) no_program: bool,
-    /// Write over a file that is there
-    #[arg(long)]
-    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) overwrite: OverwriteArgs,
     /// Say what would be in it, and write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -64,10 +64,16 @@ pub(super) struct MakeArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct PushArgs {
+pub(super) struct BundleFile {
     /// The bundle
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PushArgs {
+    #[command(flatten)]
+    pub(super) bundle: BundleFile,
     /// The registry, and a path below which everything goes
     #[arg(value_name = "REGISTRY[/PATH]", value_parser = destination)]
     pub(super) registry: Destination,
@@ -85,9 +91,8 @@ pub(super) struct PushArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// The bundle
-    #[arg(value_name = "FILE")]
-    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) bundle: BundleFile,
     /// Read all of it, and check every digest
     #[arg(long)]
     pub(super) verify: bool,
@@ -95,9 +100,8 @@ pub(super) struct InspectArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct UnpackArgs {
-    /// The bundle
-    #[arg(value_name = "FILE")]
-    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) bundle: BundleFile,
     /// The folder; made where it is not there
     #[arg(value_name = "DIR")]
     pub(super) folder: PathBuf,
@@ -129,22 +133,8 @@ impl NetworkArgs {
     }
 }
 
-#[derive(Debug, Args)]
-#[command(next_help_heading = "How it is done")]
-pub(super) struct ProgressArgs {
-    /// auto: bars on a terminal, else lines; plain: lines; none
-    #[arg(
-        long,
-        value_enum,
-        default_value = "auto",
-        value_name = "MODE",
-        env = "MAAS_DEPLOYER_PROGRESS"
-    )]
-    pub(super) progress: ProgressMode,
-}
-
 fn destination(text: &str) -> Result<Destination, String> {
-    text.parse().map_err(|error| format!("write HOST[:PORT][/PATH], without https:// ({error})"))
+    registry(text.trim_end_matches('/'))?.parse().map_err(|error: ReferenceError| error.to_string())
 }
 
 /// An equals sign may stand in a file's name too: where what is before it names

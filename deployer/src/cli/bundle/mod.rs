@@ -76,7 +76,7 @@ fn make(args: &MakeArgs, output: &Output) -> Result<Exit, Failure> {
     let path = args.file.clone().unwrap_or_default();
     let doing = format!("cannot make the bundle {}", path.display());
     if !args.dry_run {
-        target::check(&doing, &path, args.force, hints::NO_FILE)?;
+        target::check(&doing, &path, args.overwrite.force, hints::NO_FILE)?;
     }
     let values = args.values.load()?;
     let release = ReleaseInfo::install("maas", "maas");
@@ -153,8 +153,8 @@ fn warn(list: &List, progress: &dyn Observer) {
 }
 
 fn push(args: &PushArgs, output: &Output) -> Result<Exit, Failure> {
-    let doing = format!("cannot push the bundle {}", args.file.display());
-    let bundle = open(&doing, &args.file)?;
+    let doing = format!("cannot push the bundle {}", args.bundle.file.display());
+    let bundle = open(&doing, &args.bundle.file)?;
     let progress = progress::of(args.progress.progress, output);
     let options = args.network.options();
     let push = Push {
@@ -219,8 +219,8 @@ fn pushed(
 }
 
 fn inspect(args: &InspectArgs, output: &Output) -> Result<Exit, Failure> {
-    let doing = format!("cannot read the bundle {}", args.file.display());
-    let bundle = open(&doing, &args.file)?;
+    let doing = format!("cannot read the bundle {}", args.bundle.file.display());
+    let bundle = open(&doing, &args.bundle.file)?;
     let mut report = report(&bundle.list);
     if args.verify {
         let damaged = bundle.damaged(&|_| {}).map_err(|error| Failure::bundle(&doing, &error))?;
@@ -245,8 +245,8 @@ fn inspect(args: &InspectArgs, output: &Output) -> Result<Exit, Failure> {
 }
 
 fn unpacked(args: &UnpackArgs, output: &Output) -> Result<Exit, Failure> {
-    let doing = format!("cannot unpack the bundle {}", args.file.display());
-    let bundle = open(&doing, &args.file)?;
+    let doing = format!("cannot unpack the bundle {}", args.bundle.file.display());
+    let bundle = open(&doing, &args.bundle.file)?;
     let after = "what is there is whole; run the same command again to go on";
     let ended = until_signal(&doing, after, output, unpack(&bundle, &args.folder));
     let written = match ended? {

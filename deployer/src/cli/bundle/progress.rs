@@ -9,7 +9,7 @@ use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
 use oci::digest::Digest;
 
 use super::super::output::{Output, printable};
-use super::super::release::ProgressMode;
+use super::super::shared_args::ProgressMode;
 use crate::bundle::{Event, Observer};
 use crate::counted::counted;
 

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clap::{Args, ValueEnum};
 
 use super::super::args::duration;
 use super::super::failure::Failure;
-use super::super::release_args::{ReleaseArgs, ValuesArgs};
+use super::super::release_args::{NamespaceArgs, ReleaseArgs, ValuesArgs, release_name};
+use super::super::shared_args::{OverwriteArgs, ProgressArgs};
 use super::colour::When;
 use super::status::SHORTEST;
 use crate::apply::{Options, Phase};
@@ -39,14 +40,6 @@ pub(in crate::cli) struct KeepArgs {
     pub(super) reset_values: bool,
 }
 
-/// How progress is shown, on stderr.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum ProgressMode {
-    Auto,
-    Plain,
-    None,
-}
-
 #[derive(Debug, Args)]
 #[command(next_help_heading = "How it is done")]
 pub(in crate::cli) struct ChangeArgs {
@@ -65,15 +58,8 @@ pub(in crate::cli) struct ChangeArgs {
     /// Take fields that other programs own
     #[arg(long)]
     force_conflicts: bool,
-    /// auto: bars on a terminal, else lines; plain: lines; none
-    #[arg(
-        long,
-        value_enum,
-        default_value = "auto",
-        value_name = "MODE",
-        env = "MAAS_DEPLOYER_PROGRESS"
-    )]
-    pub(super) progress: ProgressMode,
+    #[command(flatten)]
+    pub(super) progress: ProgressArgs,
 }
 
 /// How far a run goes.
@@ -180,9 +166,8 @@ pub(in crate::cli) struct SupportArgs {
     /// The archive, `-` for standard output [default: maas-support-NAMESPACE-RELEASE-TIME.tar.gz]
     #[arg(short = 'O', long = "out", value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
-    /// Write over a file that is there
-    #[arg(long)]
-    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) overwrite: OverwriteArgs,
     /// How many lines of each log
     #[arg(long, value_name = "LINES", default_value = "5000")]
     pub(super) log_lines: u32,
@@ -208,9 +193,8 @@ pub(in crate::cli) struct RollbackArgs {
     /// The release [default: maas], and the revision to go back to
     #[arg(value_name = "[RELEASE] REVISION", num_args = 1..=2, required = true)]
     which: Vec<String>,
-    /// The namespace [default: that of the kubeconfig's context, else maas]
-    #[arg(short, long, value_name = "NAMESPACE", env = "MAAS_DEPLOYER_NAMESPACE")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
     #[command(flatten)]
     pub(super) change: ChangeArgs,
     #[command(flatten)]
@@ -225,6 +209,9 @@ impl RollbackArgs {
             [revision] => ("maas".to_owned(), revision),
             _ => ("maas".to_owned(), &String::new()),
         };
+        let release = release_name(&release).map_err(|reason| {
+            Failure::usage("cannot roll back", format!("'{release}': {reason}"))
+        })?;
         let number = revision.parse().ok().filter(|number| *number > 0);
         let target = ReleaseArgs::new(release, self.namespace.clone());
         number.map(|number| (target, number)).ok_or_else(|| {
@@ -253,15 +240,8 @@ pub(in crate::cli) struct UninstallArgs {
     /// How long it may take in all, such as 90s, 15m or 2h
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
     pub(super) timeout: Duration,
-    /// auto: bars on a terminal, else lines; plain: lines; none
-    #[arg(
-        long,
-        value_enum,
-        default_value = "auto",
-        value_name = "MODE",
-        env = "MAAS_DEPLOYER_PROGRESS"
-    )]
-    pub(super) progress: ProgressMode,
+    #[command(flatten)]
+    pub(super) progress: ProgressArgs,
     #[command(flatten)]
     pub(super) cluster: ClusterArgs,
 }
@@ -272,4 +252,30 @@ pub(in crate::cli) struct HistoryArgs {
     pub(super) release: ReleaseArgs,
     #[command(flatten)]
     pub(super) cluster: ClusterArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RollbackArgs,
+    }
+
+    #[test]
+    fn a_rollback_takes_the_names_that_other_verbs_take() {
+        let line = |args: &[&str]| Line::try_parse_from([&["rollback"], args].concat());
+        let which = |args: &[&str]| line(args).expect("arguments").args.which();
+        let (release, revision) = which(&["metal", "3"]).expect("both");
+        assert_eq!((release.release.as_str(), revision), ("metal", 3));
+        assert_eq!(which(&["2"]).expect("revision").0.release, "maas");
+        for bad in [&["Metal", "3"][..], &["metal", "0"], &["metal"]] {
+            assert!(which(bad).is_err(), "{bad:?}");
+        }
+        assert!(line(&["-n", "Not_one", "3"]).is_err());
+    }
 }

@@ -11,7 +11,8 @@ use super::super::failure::{Exit, Failure};
 use super::super::job::interrupted;
 use super::super::output::{Output, printable};
 use super::super::release_args::ReleaseArgs;
-use super::args::{ClusterArgs, KeepArgs, ProgressMode, SourceArgs};
+use super::super::shared_args::{ProgressArgs, ProgressMode};
+use super::args::{ClusterArgs, KeepArgs, SourceArgs};
 use super::{by, candidate, progress};
 use crate::apply::{ApplyError, Current};
 use crate::check::{Check, Checking, Names, Options, Report, Status, without_cluster};
@@ -40,7 +41,10 @@ pub(in crate::cli) struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "How it is done")]
+#[command(
+    next_help_heading = "How it is done",
+    mut_arg("progress", |progress| progress.help("auto: a bar on a terminal, else nothing; plain: lines; none"))
+)]
 struct HowArgs {
     /// Make no pods that look from inside the cluster: nothing is written to it
     #[arg(long)]
@@ -51,15 +55,8 @@ struct HowArgs {
     /// How long one of these pods may take, such as 90s or 10m
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     timeout: Duration,
-    /// auto: a bar on a terminal, else nothing; plain: lines; none
-    #[arg(
-        long,
-        value_enum,
-        default_value = "auto",
-        value_name = "MODE",
-        env = "MAAS_DEPLOYER_PROGRESS"
-    )]
-    progress: ProgressMode,
+    #[command(flatten)]
+    progress: ProgressArgs,
 }
 
 impl HowArgs {
@@ -70,7 +67,7 @@ impl HowArgs {
     /// Whoever reads a log wants the report, not how it came.
     fn progress(&self) -> ProgressMode {
         let is_terminal = std::io::stderr().is_terminal();
-        match self.progress {
+        match self.progress.progress {
             ProgressMode::Auto if !is_terminal => ProgressMode::None,
             mode => mode,
         }

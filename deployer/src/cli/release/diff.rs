@@ -229,7 +229,7 @@ mod tests {
             shown,
             "update StatefulSet maas/maas-region (maas/templates/region.yaml)\n\
              @@ -5,2 +5,2 @@\n   d: 4\n-  replicas: 7\n+  replicas: 1\n\n\
-             objects: 1 to change; 2 stay as they are\n"
+             objects: 1 to change; 2 are as they should be\n"
         );
         let fields = difference_json(&one)["fields"].clone();
         assert_eq!(

@@ -20,8 +20,8 @@ use std::future::Future;
 use serde_json::{Value, json};
 
 pub(super) use args::{
-    DiffArgs, HistoryArgs, InstallArgs, ProgressMode, RollbackArgs, StatusArgs, SupportArgs,
-    UninstallArgs, UpgradeArgs,
+    DiffArgs, HistoryArgs, InstallArgs, RollbackArgs, StatusArgs, SupportArgs, UninstallArgs,
+    UpgradeArgs,
 };
 pub(super) use check::{CheckArgs, check};
 pub(super) use hints::{details, exit, hint};
@@ -243,7 +243,7 @@ impl Context<'_> {
         args: &ChangeArgs,
         options: Options,
     ) -> Result<Exit, Failure> {
-        let progress = progress::of(args.progress, self.output);
+        let progress = progress::of(args.progress.progress, self.output);
         let operation =
             Operation::new(self.cluster, self.name, self.namespace, by(), options, &*progress);
         let result = tokio::select! {

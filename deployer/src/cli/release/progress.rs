@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::super::output::{Output, printable};
-use super::args::ProgressMode;
+use super::super::shared_args::ProgressMode;
 use crate::apply::{News, Progress};
 use crate::wait::spoken;
 

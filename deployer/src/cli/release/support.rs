@@ -125,7 +125,7 @@ impl Context<'_> {
             let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
             PathBuf::from(format!("maas-support-{}-{}-{now}.tar.gz", self.namespace, self.name))
         });
-        target::check(self.doing, &path, args.force, NO_FILE)?;
+        target::check(self.doing, &path, args.overwrite.force, NO_FILE)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         // The error of the file itself would name it, and it has no name yet.

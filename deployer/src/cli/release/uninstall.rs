@@ -40,7 +40,7 @@ pub(super) async fn run(
         tell(output, "deletes", count, &kept, args.purge_data);
         ask(name, doing, args.purge_data)?;
     }
-    let progress = progress::of(args.progress, output);
+    let progress = progress::of(args.progress.progress, output);
     let work = looked.carry_out(args.purge_data, args.timeout, &*progress);
     let result = tokio::select! {
         result = Box::pin(work) => result,
