@@ -5,12 +5,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::{Value, json};
 
+use fixtures::{Certificate, Postgres};
+
 use crate::kubernetes::quiet;
+use crate::region::{self, sql};
 use crate::support::{Answer, ApiServer, HttpServer, World};
+use crate::tls;
 
 /// The secret of the key that jobs have, and the one that MAAS has: a 401 tells it.
 const OURS: &str = "secretsecretsecret";
@@ -92,6 +96,44 @@ struct Scene {
     is_spoilt: Arc<AtomicBool>,
 }
 
+/// The name of a database in which MAAS has a certificate; made once for all scenes.
+static WITH_TLS: LazyLock<&str> = LazyLock::new(|| {
+    let name = "calls_tls";
+    drop(region::world(name));
+    let held = r#"INSERT INTO maasserver_secret (created, updated, path, value)
+        VALUES (now(), now(), 'global/tls', '{"cert": "one", "key": "two"}')"#;
+    sql(name, held);
+    name
+});
+
+/// A world with the programs that jobs run, which do nothing, and write down how they were called.
+fn world_of(job: &str) -> World {
+    let mut world = World::new();
+    if job == "disable-tls" {
+        world.use_server(Postgres::shared().expect("PostgreSQL"), *WITH_TLS);
+        world.public("secrets/db-user/DATABASE_USERNAME", *WITH_TLS);
+    }
+    noting_programs(&world);
+    world
+}
+
+fn noting_programs(world: &World) {
+    let log = world.path("programs.log").display().to_string();
+    for program in ["maas-region", "maas-rack"] {
+        world.program(program, &format!("cat >/dev/null; echo \"{program} $1 $2\" >>'{log}'"));
+    }
+}
+
+/// The programs that a job ran, each with what it was to do.
+fn programs(world: &World) -> Vec<String> {
+    let log = std::fs::read_to_string(world.path("programs.log")).unwrap_or_default();
+    let words = |line: &str| -> String {
+        let words = line.split(' ').take_while(|word| !word.starts_with('-'));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    log.lines().map(words).collect()
+}
+
 fn scene(job: &str, spoilt: Option<(&str, Answer)>) -> Scene {
     let looks = AtomicUsize::new(0);
     let is_spoilt = Arc::new(AtomicBool::new(false));
@@ -104,9 +146,9 @@ fn scene(job: &str, spoilt: Option<(&str, Answer)>) -> Scene {
         }
         _ => well(&asked.call(), asked.query(), &looks),
     });
-    let mut world = World::new();
-    world.settings["region"] =
-        json!({"url": format!("{}/MAAS", maas.url()), "statefulset": "maas-region"});
+    let mut world = world_of(job);
+    world.settings["region"] = json!({"url": format!("{}/MAAS", maas.url()),
+        "maas_url": "http://maas.example.org/MAAS", "statefulset": "maas-region"});
     world.settings["config"] = json!({"ntp_servers": "ntp.example.org", "enable_x": false});
     world.settings["images"] = json!({"os": "ubuntu", "release": "noble", "kernel": ""});
     if job == "configure" {
@@ -123,29 +165,87 @@ fn scene(job: &str, spoilt: Option<(&str, Answer)>) -> Scene {
     Scene { world, maas, _cluster: cluster, is_spoilt }
 }
 
-fn args(job: &str) -> Vec<&str> {
-    let mut args: Vec<&str> = job.split(' ').collect();
+fn args(job: &str, world: &World) -> Vec<String> {
+    let mut args: Vec<String> = job.split(' ').map(str::to_owned).collect();
+    if job == "register-rack" {
+        for (option, path) in
+            [("--state", "root/var/lib/maas"), ("--configuration", "root/etc/maas/rackd.conf")]
+        {
+            args.extend([option.to_owned(), world.path(path).display().to_string()]);
+        }
+    }
     // Long enough for a busy machine; an import is looked at twice.
     let timeout = if job == "import-images" { "20s" } else { "6s" };
-    args.extend(["--retries", "0", "--timeout", timeout]);
+    args.extend(["--retries", "0", "--timeout", timeout].map(str::to_owned));
     args
 }
 
-/// The calls that a job makes where all is well, each once, in their order.
-fn calls(job: &str) -> Vec<String> {
+/// The calls that a job makes where all is well, each once, in their order; and what it runs.
+fn calls(job: &str) -> (Vec<String>, Vec<String>) {
     let scene = scene(job, None);
-    let mut args = args(job);
-    args.truncate(args.len() - 2);
-    scene.world.job(&args).run().expect(0);
+    let args = args(job, &scene.world);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    scene.world.job(&args[..args.len() - 2]).run().expect(0);
     let mut known = BTreeSet::new();
     let asked = scene.maas.asked().into_iter().map(|asked| asked.call());
-    asked.filter(|call| known.insert(call.clone())).collect()
+    (asked.filter(|call| known.insert(call.clone())).collect(), programs(&scene.world))
+}
+
+/// The same of enable-tls, whose MAAS serves TLS.
+fn calls_of_enable_tls() -> (Vec<String>, Vec<String>) {
+    let mut world = region::world("calls_enable_tls");
+    noting_programs(&world);
+    let certificate = Certificate::generate().expect("certificate");
+    tls::mount(&mut world, &certificate);
+    let (port, serving) = tls::one_answer(&certificate);
+    world.settings["region"]["url"] = json!(format!("https://127.0.0.1:{port}/MAAS"));
+    world.settings["tls"] = json!({"enabled": true, "port": port});
+    world.job(&["enable-tls", "--timeout", "60s"]).run().expect(0);
+    let (_, head) = serving.join().expect("answer");
+    let (call, _) = head.split_once(" HTTP/").expect("head");
+    (vec![call.replace("/MAAS/api/2.0/", "")], programs(&world))
+}
+
+const JOBS: [&str; 7] = [
+    "wait api",
+    "register-rack",
+    "disable-tls",
+    "configure",
+    "import-images",
+    "export-api-key",
+    "test",
+];
+
+/// A row of the page's table: numbers of sources, selections and resources are `ID`.
+fn row(job: &str, (calls, programs): (Vec<String>, Vec<String>)) -> String {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let general = |call: &String| {
+        let parts = call.split('/').map(|part| if is_number(part) { "ID" } else { part });
+        format!("`{}`", parts.collect::<Vec<_>>().join("/"))
+    };
+    let mut known = BTreeSet::new();
+    let calls = calls.iter().map(general).filter(|call| known.insert(call.clone()));
+    let calls: Vec<String> = calls.collect();
+    let programs: Vec<String> = programs.iter().map(|one| format!("`{one}`")).collect();
+    let row = format!("| `{job}` | {} | {} |", calls.join(", "), programs.join(", "));
+    row.replace("|  |", "| |")
+}
+
+#[test]
+fn the_page_has_the_calls_and_programs_of_each_job() {
+    let page = include_str!("../../../docs/deployer-jobs.md");
+    let mut rows: Vec<String> = JOBS.iter().map(|job| row(job, calls(job))).collect();
+    rows.push(row("enable-tls", calls_of_enable_tls()));
+    let missing: Vec<&String> =
+        rows.iter().filter(|row| !page.lines().any(|line| line == *row)).collect();
+    assert!(missing.is_empty(), "docs/deployer-jobs.md lacks the rows {missing:#?}");
 }
 
 /// What came of it: the exit code, the last cause or the first detail, and the next step.
 fn outcome(job: &str, call: &str, answer: &Answer) -> String {
     let scene = scene(job, Some((call, answer.clone())));
-    let run = scene.world.job(&args(job)).run();
+    let args = args(job, &scene.world);
+    let run = scene.world.job(&args.iter().map(String::as_str).collect::<Vec<_>>()).run();
     assert!(scene.is_spoilt.load(Ordering::SeqCst), "{job} did not make {call}");
     let whole = format!("{}\n{}", run.stdout, run.stderr);
     assert!(!whole.contains("panicked"), "{job}, {call}: {whole}");
@@ -172,10 +272,9 @@ fn outcome(job: &str, call: &str, answer: &Answer) -> String {
 
 #[test]
 fn every_call_that_goes_wrong_is_told() {
-    let jobs = ["wait api", "configure", "import-images", "export-api-key", "test"];
     let mut cases = Vec::new();
-    for job in jobs {
-        for call in calls(job) {
+    for job in JOBS {
+        for call in calls(job).0 {
             cases.extend(
                 wrong().into_iter().map(|(name, answer)| (job, call.clone(), name, answer)),
             );

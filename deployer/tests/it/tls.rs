@@ -16,7 +16,7 @@ use crate::region::{spied, sql, world};
 use crate::support::{Maas, World, eventually};
 
 /// Mounts the certificate's Secret as a private authority's: all three files.
-fn mount(world: &mut World, certificate: &Certificate) {
+pub(crate) fn mount(world: &mut World, certificate: &Certificate) {
     world.public("maas-tls/tls.crt", &certificate.cert_pem);
     world.secret("maas-tls/tls.key", certificate.key_pem.trim());
     world.public("maas-tls/ca.crt", &certificate.ca_pem);
@@ -236,9 +236,9 @@ fn jobs_verify_the_name_that_the_chart_says() {
     world.job(&["configure", "--timeout", "3s"]).run().failed(1, "maas-name-is-an-address");
 }
 
-/// A server that answers one request as MAAS's version; it gives the name of the handshake and
+/// A TLS server that answers one request as MAAS's version; it gives the name of the handshake and
 /// the request's head.
-fn one_answer(certificate: &Certificate) -> (u16, JoinHandle<(String, String)>) {
+pub(crate) fn one_answer(certificate: &Certificate) -> (u16, JoinHandle<(String, String)>) {
     let chain = CertificateDer::pem_slice_iter(certificate.cert_pem.as_bytes());
     let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).unwrap();
