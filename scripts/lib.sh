@@ -48,6 +48,41 @@ make_venv() {
     ) 9>"${dir%/*}/.lock"
 }
 
+# A PostgreSQL newer than Debian's, by the builds of zonky that Maven Central has.
+newer_postgres=18.6.0
+newer_postgres_sums=(
+    linux-amd64=008ee189eaa7ca2b58bd01dd950291e638b998392cf982297acd4779ec898ac1
+    linux-arm64v8=5f54e016723afa6213925a8acb939bac52944b1d348f65c7a20f0cd2928c31be
+)
+
+fetch_newer_postgres() { # NAME FILE
+    curl --silent --show-error --fail --location --retry 5 --max-time 300 --output "$2" \
+        "https://repo1.maven.org/maven2/io/zonky/test/postgres/$1/$newer_postgres/$1-$newer_postgres.jar"
+}
+
+# Unpacks it into a folder. What was fetched stays in the cache.
+unpack_newer_postgres() { # FOLDER
+    local machine sum name jar
+    case $(uname -m) in
+        x86_64) machine=linux-amd64 ;;
+        aarch64) machine=linux-arm64v8 ;;
+        *) die "no PostgreSQL $newer_postgres is built for a $(uname -m)" ;;
+    esac
+    sum=$(printf '%s\n' "${newer_postgres_sums[@]}" | sed -n "s/^$machine=//p")
+    name=embedded-postgres-binaries-$machine
+    jar=${XDG_CACHE_HOME:-$HOME/.cache}/maas-mirror-tests/$name-$newer_postgres.jar
+    if ! printf '%s  %s\n' "$sum" "$jar" | sha256sum --check --status 2>/dev/null; then
+        mkdir -p "${jar%/*}"
+        if ! fetch_newer_postgres "$name" "$jar.$$" ||
+            ! printf '%s  %s\n' "$sum" "$jar.$$" | sha256sum --check --quiet; then
+            rm -f "$jar.$$"
+            die "cannot get PostgreSQL $newer_postgres from Maven Central"
+        fi
+        mv "$jar.$$" "$jar"
+    fi
+    /usr/bin/python3 -m zipfile -e "$jar" "$1" && tar --extract --xz --file "$1"/*.txz --directory "$1"
+}
+
 # Where the images for tests are; the next run writes only those that changed.
 images_dir() { printf '%s/maas-mirror-tests/images/archives\n' "${XDG_CACHE_HOME:-$HOME/.cache}"; }
 
