@@ -209,14 +209,21 @@ impl Candidate {
     /// Whether `release` recorded the same. When its hooks ran is no part of that.
     #[must_use]
     pub fn is_recorded_by(&self, release: &Release) -> bool {
-        let hooks = |hooks: &[Hook]| -> Vec<(String, String)> {
-            hooks.iter().map(|hook| (hook.path.clone(), hook.manifest.clone())).collect()
-        };
-        self.manifest == release.manifest
+        fn hooks(hooks: &[Hook]) -> impl Iterator<Item = (&str, &str)> {
+            hooks.iter().map(|hook| (hook.path.as_str(), hook.manifest.trim_end()))
+        }
+        same_documents(&self.manifest, &release.manifest)
             && self.config == release.config
             && same_chart(&self.chart, &release.chart)
-            && hooks(&self.hooks) == hooks(&release.hooks)
+            && hooks(&self.hooks).eq(hooks(&release.hooks))
     }
+}
+
+/// Manifests are the same where their documents are but for what is blank at their ends: Helm 3
+/// and this program leave it out, Helm 4 records it.
+fn same_documents(one: &str, other: &str) -> bool {
+    let documents = |text| str::split(text, "\n---\n").map(str::trim_end);
+    documents(one).eq(documents(other))
 }
 
 /// Charts are the same where all that decides what they render to is. Files that
@@ -323,6 +330,30 @@ mod tests {
             assert_eq!(written.pointer(pointer), record.pointer(pointer), "{pointer}");
         }
         assert_eq!(release.chart_name(), "maas-0.3.0");
+    }
+
+    #[test]
+    fn what_helm_4_leaves_blank_is_no_change() {
+        let one = "---\n# Source: a\na: 1\n---\n# Source: b\nb: |\n  x\n\n  y\n";
+        let of_helm_4 = "---\n# Source: a\na: 1\n\n---\n# Source: b\nb: |\n  x\n\n  y\n        \n";
+        assert!(same_documents(one, of_helm_4));
+        for other in
+            [one.replace("\n\n", "\n"), one.replace("a: 1", " a: 1"), format!("{one}---\nc: 1\n")]
+        {
+            assert!(!same_documents(one, &other), "{other}");
+        }
+        let hook = |end: &str| {
+            json!({"name": "a", "kind": "Job", "path": "p", "manifest": format!("m: 1{end}"),
+            "events": ["pre-install"]})
+        };
+        let release = |end: &str| -> Release {
+            serde_json::from_value(
+                json!({"name": "a", "info": {}, "manifest": one, "hooks": [hook(end)]}),
+            )
+            .unwrap()
+        };
+        assert!(Candidate::of_release(&release("")).is_recorded_by(&release("\n        \n")));
+        assert!(!Candidate::of_release(&release("")).is_recorded_by(&release("\nn: 2")));
     }
 
     #[test]
