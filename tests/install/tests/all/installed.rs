@@ -2,6 +2,7 @@
 
 use e2e::sha256;
 use install_tests::{Forward, Maas, Release, Tool, Use, eventually};
+use serde_json::Value;
 
 /// The Xenial item that every machine gets.
 pub(crate) const SQUASHFS: &str = "xenial/amd64/20210928/squashfs";
@@ -34,13 +35,28 @@ pub(crate) fn status(release: &Release) {
     let (output, used) = release.deployer("status", &[&release.name]);
     println!("{}", output.expect("maas-deployer status"));
     figure("maas-deployer status", used);
-    let (json, _) = release.deployer("status", &[&release.name, "--output", "json"]);
-    let json: serde_json::Value =
-        serde_json::from_str(&json.expect("maas-deployer status -o json")).expect("JSON");
-    assert_eq!(json["schema"], "maas-deployer/status/1");
+    assert_eq!(status_tells_all(release)["schema"], "maas-deployer/status/1");
     let (checked, _) = release.deployer("check", &[&release.name]);
     let said = checked.expect("maas-deployer check");
     assert!(!said.contains("FAIL"), "{said}");
+}
+
+/// Of MAAS and its mirrors status knows all, and nothing of it is wrong.
+pub(crate) fn status_tells_all(release: &Release) -> Value {
+    let status = eventually("a status in which nothing is wrong", || {
+        let (output, _) = release.deployer("status", &[&release.name, "--output", "json"]);
+        output.success.then(|| serde_json::from_str::<Value>(&output.stdout).expect("JSON"))
+    });
+    let (maas, mirrors) = (&status["maas"], &status["mirrors"]);
+    assert!(maas["version"].as_str().is_some_and(|version| version.starts_with("3.")), "{maas}");
+    for (list, done) in [("racks", "connected"), ("images", "complete")] {
+        let list = maas[list].as_array().unwrap_or_else(|| panic!("{list}: {maas}"));
+        assert!(!list.is_empty() && list.iter().all(|one| one[done] == true), "{maas}");
+    }
+    assert_eq!(mirrors.as_array().map(Vec::len), Some(1), "{mirrors}");
+    assert_eq!(mirrors[0]["readyz"]["ready"], true, "{mirrors}");
+    assert!(mirrors[0]["status"]["unknown"].is_null(), "{mirrors}");
+    status
 }
 
 /// A client with the key that the chart left in its Secret.

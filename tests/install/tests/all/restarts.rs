@@ -5,7 +5,9 @@ use std::process::Command;
 use fixtures::Certificate;
 use install_tests::{Forward, Kube, Release, Tool, eventually, run};
 
-use crate::installed::{api_key, complete_images, helm_test, maas, rack as rack_registered};
+use crate::installed::{
+    api_key, complete_images, helm_test, maas, rack as rack_registered, status_tells_all,
+};
 use crate::upgrades::pods;
 
 /// What must be the same after everything that can happen to a release.
@@ -127,8 +129,8 @@ pub(crate) fn helm_goes_on(release: &Release) {
     assert_eq!(identity(release), identity_before);
 }
 
-/// The API over TLS, verified by an authority of its own: pods become ready, jobs reach it, and
-/// the plain port sends clients there.
+/// The API over TLS, verified by an authority of its own: pods become ready, jobs and `status`
+/// reach it, and the plain port sends clients there.
 pub(crate) fn tls(release: &Release) {
     let service = format!("{}.{}", release.object("region"), release.kube.namespace());
     let names = [&*service, &format!("{service}.svc"), &format!("{service}.svc.cluster.local")];
@@ -158,6 +160,7 @@ pub(crate) fn tls(release: &Release) {
     });
     assert_eq!(answer.status, 301, "{}", answer.text());
     helm_test(release);
+    status_tells_all(release);
 }
 
 /// And off again, by a rollback: the plain port answers, jobs and racks reach it, and no job has
