@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 /// `1 node`, `2 nodes`, `0 entries`; `one` is the word for a single one.
-pub(crate) fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
+pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
     match one.strip_suffix('y') {
         _ if count == N::from(1) => format!("1 {one}"),
         Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{count} {stem}ies"),

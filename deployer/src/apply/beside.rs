@@ -1,7 +1,8 @@
 //! What others set in an object beside what its release says: it stays, whatever is applied.
 //!
 //! The server notes whose each field is (`metadata.managedFields`, see "Field Management" in
-//! Kubernetes' documentation of server-side apply). Values are never told, only where they are.
+//! Kubernetes' documentation of server-side apply). Where a field is in a list, the keys of its item
+//! are told, and no other values.
 
 use serde_json::Value;
 
@@ -27,7 +28,9 @@ pub(super) fn added(live: &Value, wanted: &Value) -> Vec<Conflict> {
                 continue;
             }
             let mut fields = Vec::new();
-            let (live, wanted) = (live.get(name), wanted.get(name));
+            // What a Secret is to hold may be given as text.
+            let text = || wanted.get("stringData").filter(|_| name == "data");
+            let (live, wanted) = (live.get(name), wanted.get(name).or_else(text));
             walk(below, live, wanted, &format!(".{name}"), &mut fields);
             fields.sort_unstable();
             found.extend(
@@ -35,13 +38,14 @@ pub(super) fn added(live: &Value, wanted: &Value) -> Vec<Conflict> {
             );
         }
     }
-    found.dedup();
     found
 }
 
 /// Whether a field manager is a part of the cluster that acts by itself.
 fn is_controller(manager: &str) -> bool {
-    manager.contains("controller") || manager.starts_with("kube-") || manager == "kubelet"
+    // `kubelite` and `k3s` are whole clusters in one process.
+    manager.starts_with("kube-")
+        || ["kubelet", "kubelite", "k3s", "cloud-controller-manager"].contains(&manager)
 }
 
 /// The outermost fields of `set` that are there and are not wanted.
@@ -54,12 +58,14 @@ fn walk(
 ) {
     let Some(live) = live else { return };
     let Some(wanted) = wanted else {
-        fields.push(path.to_owned());
+        if !is_restart(set) {
+            fields.push(path.to_owned());
+        }
         return;
     };
-    for (step, below) in set.as_object().into_iter().flatten() {
+    let steps = set.as_object().into_iter().flatten();
+    for (step, below) in steps.filter(|(step, _)| step.strip_prefix("f:") != Some(RESTARTED)) {
         let (live, wanted, path) = match step.split_once(':') {
-            Some(("f", RESTARTED)) => continue,
             Some(("f", name)) => (live.get(name), wanted.get(name), format!("{path}.{name}")),
             Some(("k" | "v", key)) => {
                 let Ok(key) = serde_json::from_str::<Value>(key) else { continue };
@@ -69,6 +75,13 @@ fn walk(
         };
         walk(below, live, wanted, &path, fields);
     }
+}
+
+/// Whether all that was set below a field is the note of a restart.
+fn is_restart(set: &Value) -> bool {
+    let steps = || set.as_object().into_iter().flatten().filter(|(step, _)| *step != ".");
+    let is_note = |step: &str| step.strip_prefix("f:") == Some(RESTARTED);
+    steps().count() > 0 && steps().all(|(step, _)| is_note(step))
 }
 
 /// The item of a list that a key names.
@@ -128,18 +141,14 @@ mod tests {
     fn what_the_cluster_and_this_project_set_is_not_told() {
         let set = json!({"f:spec": {"f:a": {}}});
         let spec = json!({"a": 1, "template": {"annotations": {RESTARTED: "now"}}});
-        for manager in [
-            "helm",
-            "maas-deployer",
-            "kube-controller-manager",
-            "cert-manager-cainjector-controller",
-        ] {
+        for manager in ["helm", "maas-deployer", "kube-controller-manager", "k3s"] {
             assert_eq!(found(&[(manager, set.clone())], &spec, &json!({})), [""; 0], "{manager}");
         }
         let restart =
             json!({"f:spec": {"f:template": {"f:annotations": {format!("f:{RESTARTED}"): {}}}}});
-        let wanted = json!({"template": {"annotations": {}}});
-        assert_eq!(found(&[("kubectl-rollout", restart)], &spec, &wanted), [""; 0]);
+        for wanted in [json!({"template": {"annotations": {}}}), json!({"template": {}})] {
+            assert_eq!(found(&[("kubectl-rollout", restart.clone())], &spec, &wanted), [""; 0]);
+        }
         assert_eq!(found(&[("k9s", set)], &spec, &json!({})), ["k9s .spec.a"]);
     }
 }

@@ -115,7 +115,7 @@ impl Operation<'_> {
             differences,
             unchanged,
             kept: plan.kept.iter().map(|place| place.shown().to_owned()).collect(),
-            beside: plan.beside,
+            beside: plan.beside.into_iter().map(|one| view.struck(one)).collect(),
             is_recorded,
             hooks: if is_recorded { hooks(candidate, last.is_some()) } else { Vec::new() },
         })
@@ -168,6 +168,14 @@ struct View<'a> {
 }
 
 impl View<'_> {
+    /// Without secrets: keys of lists stand in the names of fields.
+    fn struck(&self, (what, mut fields): (String, Vec<Conflict>)) -> (String, Vec<Conflict>) {
+        for one in &mut fields {
+            one.field = self.strike.text(&one.field);
+        }
+        (what, fields)
+    }
+
     fn planning(&self, force: bool) -> Planning<'_> {
         Planning { cluster: self.cluster, owner: self.owner, force }
     }
@@ -321,14 +329,18 @@ struct Left<'p> {
 /// Takes the Job from what leaves whose place a new one takes: they come from one template, and
 /// their names differ in the digest at the end.
 fn successor_of(target: &Target, of: &Document, left: &mut Vec<Left<'_>>) -> Option<Target> {
-    let stem = |name: &str| name.rsplit_once('-').map(|(stem, _)| stem.to_owned());
+    let is_digest = |end: &&str| end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let stem = |name: &str| {
+        let (stem, end) = name.rsplit_once('-')?;
+        Some(end).filter(is_digest).map(|_| stem.to_owned())
+    };
     let is_before = |one: &Left<'_>| {
         one.held.as_ref().is_some_and(|(held, source)| {
             held.kind == "Job"
                 && target.kind == "Job"
                 && held.namespace == target.namespace
                 && *source == of.source
-                && stem(&held.name) == stem(&target.name)
+                && stem(&held.name).is_some_and(|held| Some(held) == stem(&target.name))
         })
     };
     let at = left.iter().position(is_before)?;

@@ -91,13 +91,13 @@ pub enum ApplyError {
         /// The namespace.
         namespace: String,
     },
-    /// The record of a release is gone, while what it made still runs.
-    #[error("no record of the release {name} is there, but it runs: {pod}")]
+    /// The record of a release is gone, while something needs what it left.
+    #[error("there is no record of the release {name}, but what needs its data: {by}")]
     InUse {
         /// Its name.
         name: String,
-        /// One of its pods.
-        pod: String,
+        /// What: `the StatefulSet maas/maas-region`.
+        by: String,
     },
     /// A revision is not there.
     #[error("the release {name} has no revision {revision}; it has {there}")]
@@ -150,6 +150,9 @@ pub enum ApplyError {
     /// A workload or a hook cannot become what it should.
     #[error(transparent)]
     Trouble(Box<Trouble>),
+    /// Others are in the way, after a part was changed.
+    #[error(transparent)]
+    Midway(Box<ApplyError>),
     /// The time is over.
     #[error("waited {} in all for {what}; the last state was: {last}", spoken(*waited))]
     Timeout {
@@ -174,7 +177,7 @@ impl ApplyError {
     pub(super) fn before_anything(self) -> Self {
         // What is no field of a kind it answers with 500.
         let is_verdict = |error: &ClusterError| match error {
-            ClusterError::Api { code: 400 | 403 | 409 | 422, .. } => true,
+            ClusterError::Api { code: 400 | 403 | 404 | 409 | 422, .. } => true,
             ClusterError::Api { code: 500, message, .. } => {
                 message.contains("failed to create typed patch object")
             }
@@ -186,6 +189,15 @@ impl ApplyError {
             {
                 Self::NotTaken(error)
             }
+            other => other,
+        }
+    }
+
+    /// The same once a part was changed: what is a refusal before is a failure then. A hook
+    /// that refuses has changed nothing, whenever it runs.
+    pub(super) fn midway(self) -> Self {
+        match self {
+            Self::Conflicts { .. } | Self::Foreign { .. } => Self::Midway(Box::new(self)),
             other => other,
         }
     }

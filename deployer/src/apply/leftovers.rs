@@ -24,11 +24,19 @@ pub struct Leftovers<'a> {
 
 impl<'a> Leftovers<'a> {
     /// Looks for what a release of this name left in its namespace. Nothing is changed. A Secret
-    /// with an API key in another namespace is not found: it bears no release's name.
+    /// with an API key is found under the name that the chart gives it.
     ///
     /// # Errors
-    /// [`ApplyError`]; [`ApplyError::InUse`] where pods run that may need it.
+    /// [`ApplyError`]; [`ApplyError::InUse`] where something is there that may need it.
     pub async fn look(
+        cluster: &'a Cluster,
+        name: &str,
+        namespace: &str,
+    ) -> Result<Self, ApplyError> {
+        Self::look_at(cluster, name, namespace).await.map_err(ApplyError::before_anything)
+    }
+
+    async fn look_at(
         cluster: &'a Cluster,
         name: &str,
         namespace: &str,
@@ -36,23 +44,23 @@ impl<'a> Leftovers<'a> {
         let owner = Owner { name: name.to_owned(), namespace: namespace.to_owned() };
         let ours = format!("app.kubernetes.io/name={CHART},{INSTANCE}={name}");
         let made = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
-        let pods = labelled(cluster, namespace, ("pods", "Pod"), &ours).await?;
-        if let Some((_, pod)) = pods.first() {
-            let (name, pod) = (owner.name, pod.shown().to_owned());
-            return Err(ApplyError::InUse { name, pod });
-        }
         let claims = ("persistentvolumeclaims", "PersistentVolumeClaim");
-        let volumes = labelled(cluster, namespace, claims, &ours).await?;
+        let mut volumes = labelled(cluster, namespace, claims, &ours).await?;
+        volumes.retain(|(object, _)| is_claim(object));
         let mut secrets = labelled(cluster, namespace, ("secrets", "Secret"), &ours).await?;
         secrets
             .retain(|(object, _)| is_of_jobs(object) || (is_kept(object) && is_of(object, &owner)));
         let keys = labelled(cluster, namespace, ("secrets", "Secret"), &made).await?;
         secrets.extend(keys.into_iter().filter(|(object, _)| is_api_key(object, name)));
+        let data: Vec<&str> =
+            volumes.iter().chain(&secrets).map(|(object, _)| name_of(object)).collect();
+        if let Some(by) = user_of(cluster, &owner, &data).await? {
+            return Err(ApplyError::InUse { name: owner.name, by });
+        }
         let doomed = |kind: &str, found: Vec<(Value, Place)>| {
             let one = |(object, place)| Doomed::new(kind, place, &object);
             found.into_iter().map(one).collect()
         };
-        let volumes = volumes.into_iter().filter(|(object, _)| is_claim(object)).collect();
         Ok(Self {
             cluster,
             volumes: doomed("PersistentVolumeClaim", volumes),
@@ -73,15 +81,70 @@ impl<'a> Leftovers<'a> {
     /// [`ApplyError`]; run again, it goes on.
     pub async fn delete(&self, timeout: Duration) -> Result<(), ApplyError> {
         let end = Instant::now() + timeout;
-        let all = || self.volumes.iter().chain(&self.secrets);
-        for one in all() {
-            one.delete(self.cluster).await?;
+        let cluster = &self.cluster.clone().until(end);
+        let mut going = Vec::new();
+        for one in self.volumes.iter().chain(&self.secrets) {
+            if !one.delete(cluster).await? {
+                going.push(&one.place);
+            }
         }
-        for one in all() {
-            wait_gone(self.cluster, &one.place, end).await?;
+        for place in going {
+            wait_gone(cluster, place, end).await?;
         }
         Ok(())
     }
+}
+
+/// What may need what was found, in the release's namespace: a StatefulSet or a pod with its
+/// labels; or, whatever their labels, a StatefulSet that would take one of the claims up, as it
+/// does by name alone and when it is scaled to none too, and a pod that mounts one of the
+/// objects.
+async fn user_of(
+    cluster: &Cluster,
+    owner: &Owner,
+    data: &[&str],
+) -> Result<Option<String>, ApplyError> {
+    let space = owner.namespace.as_str();
+    let is_ours = |object: &Value| {
+        label(object, "app.kubernetes.io/name") == Some(CHART)
+            && label(object, INSTANCE) == Some(&owner.name)
+    };
+    let all = ("labelSelector", "");
+    let sets = Place::list("/apis/apps/v1", Some(space), "statefulsets");
+    for set in cluster.list(&format!("list the statefulsets in {space}"), &sets, all).await? {
+        if is_ours(&set) || data.iter().any(|name| takes_up(&set, name)) {
+            return Ok(Some(format!("the StatefulSet {space}/{}", name_of(&set))));
+        }
+    }
+    let pods = Place::list("/api/v1", Some(space), "pods");
+    for pod in cluster.list(&format!("list the pods in {space}"), &pods, all).await? {
+        if is_ours(&pod) || mounts(&pod).any(|name| data.contains(&name)) {
+            return Ok(Some(format!("the Pod {space}/{}", name_of(&pod))));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a claim has a name that a StatefulSet gives to its own.
+fn takes_up(set: &Value, claim: &str) -> bool {
+    let templates = set.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+    templates.into_iter().flatten().any(|template| {
+        let number = claim.strip_prefix(&format!("{}-{}-", name_of(template), name_of(set)));
+        number.is_some_and(is_number)
+    })
+}
+
+/// The claims and Secrets that are volumes of a pod.
+fn mounts(pod: &Value) -> impl Iterator<Item = &str> {
+    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
+    volumes.into_iter().flatten().flat_map(|volume| {
+        let text = |path: &str| volume.pointer(path).and_then(Value::as_str);
+        [text("/persistentVolumeClaim/claimName"), text("/secret/secretName")].into_iter().flatten()
+    })
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Objects with these labels, without what they hold.
@@ -111,18 +174,20 @@ fn name_of(object: &Value) -> &str {
 fn is_claim(claim: &Value) -> bool {
     let component = label(claim, "app.kubernetes.io/component").unwrap_or_default();
     let Some((set, number)) = name_of(claim).rsplit_once('-') else { return false };
-    !component.is_empty()
-        && set.ends_with(&format!("-{component}"))
-        && !number.is_empty()
-        && number.bytes().all(|byte| byte.is_ascii_digit())
+    !component.is_empty() && set.ends_with(&format!("-{component}")) && is_number(number)
 }
 
 /// Whether a Secret that a job made is called as the one with a release's API key.
 fn is_api_key(secret: &Value, release: &str) -> bool {
-    let is_named = [format!("{release}-api-key"), format!("{release}-{CHART}-api-key")]
-        .iter()
-        .any(|name| name_of(secret) == name);
+    let is_named = name_of(secret) == format!("{}-api-key", full_name(release));
     is_of_jobs(secret) && is_named && label(secret, INSTANCE).is_none()
+}
+
+/// What the chart's objects are called after: `maas.fullname` in its `_names.tpl`.
+fn full_name(release: &str) -> String {
+    let full =
+        if release.contains(CHART) { release.to_owned() } else { format!("{release}-{CHART}") };
+    full.chars().take(39).collect::<String>().trim_end_matches('-').to_owned()
 }
 
 #[cfg(test)]
@@ -153,5 +218,20 @@ mod tests {
         assert!(key("metal-maas-api-key", made.clone()));
         assert!(!key("maas-api-key", made));
         assert!(!key("metal-maas-api-key", json!({})));
+        assert_eq!(full_name("maas-one"), "maas-one");
+        assert_eq!(full_name(&format!("{}-b", "a".repeat(38))), "a".repeat(38));
+    }
+
+    #[test]
+    fn whoever_takes_up_a_claim_or_mounts_it_is_seen() {
+        let set = json!({"metadata": {"name": "x-maas-region"},
+            "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}});
+        assert!(takes_up(&set, "data-x-maas-region-3"));
+        assert!(!takes_up(&set, "data-x-maas-region-") && !takes_up(&set, "data-maas-region-0"));
+        let pod = json!({"spec": {"volumes": [{"name": "a", "emptyDir": {}},
+            {"name": "b", "persistentVolumeClaim": {"claimName": "c"}},
+            {"name": "d", "secret": {"secretName": "e"}}]}});
+        assert_eq!(mounts(&pod).collect::<Vec<_>>(), ["c", "e"]);
+        assert_eq!(mounts(&json!({})).count(), 0);
     }
 }

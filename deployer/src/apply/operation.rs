@@ -170,6 +170,10 @@ impl<'a> Operation<'a> {
 
     /// The namespace is there, or is made. An account that may not read it goes on.
     async fn namespace(&self) -> Result<(), ApplyError> {
+        self.namespace_there().await.map_err(ApplyError::before_anything)
+    }
+
+    async fn namespace_there(&self) -> Result<(), ApplyError> {
         let name = &self.owner.namespace;
         let place = Place::named("/api/v1", None, "namespaces", "Namespace", name)?;
         match self.cluster.object(&place).await {
@@ -215,7 +219,8 @@ impl<'a> Operation<'a> {
         if self.options.dry_run || (verb == Verb::Upgrade && is_recorded && plan.is_empty()) {
             return Ok(done(&plan, last.map_or(0, |last| last.version), false, candidate));
         }
-        self.hooks().check(&candidate.hooks, verb.events()).await?;
+        let checked = self.hooks().check(&candidate.hooks, verb.events()).await;
+        checked.map_err(ApplyError::before_anything)?;
         let (status, description, _) = verb.descriptions();
         let (name, namespace) = (&self.owner.name, &self.owner.namespace);
         let mut release = Release::next(name, namespace, candidate, last, status, description);
@@ -224,8 +229,10 @@ impl<'a> Operation<'a> {
         }
         let labels = before.last.as_ref().map(Store::user_labels).unwrap_or_default();
         self.give_up(&before).await?;
-        let made = self.store.create(release, labels).await;
-        let mut stored = made.map_err(|error| ApplyError::from(error).before_anything())?;
+        let made = self.store.create(release, labels).await.map_err(ApplyError::from);
+        let is_first = before.given_up.is_none();
+        let mut stored =
+            made.map_err(|error| if is_first { error.before_anything() } else { error })?;
         self.forget_old().await;
         let result = self.perform(verb, plan, &wanted, &before.held, &mut stored).await;
         match result {
@@ -239,7 +246,7 @@ impl<'a> Operation<'a> {
             }
             Err(error) => {
                 self.fail(verb, &mut stored, &error).await;
-                Err(error)
+                Err(error.midway())
             }
         }
     }

@@ -98,8 +98,11 @@ fn drop_fields(from: &mut Value, set: &Value, wanted: Option<&Value>, others: &[
 pub(super) fn is_item(item: &Value, key: &Value) -> bool {
     match key.as_object() {
         Some(parts) => {
-            parts.iter().all(|(name, value)| item.get(name).is_none_or(|held| held == value))
-                && parts.keys().any(|name| item.get(name).is_some())
+            let is_default =
+                |name: &str, value: &Value| name != "protocol" || value.as_str() == Some("TCP");
+            parts.iter().all(|(name, value)| {
+                item.get(name).map_or_else(|| is_default(name, value), |held| held == value)
+            }) && parts.keys().any(|name| item.get(name).is_some())
         }
         None => item == key,
     }

@@ -16,7 +16,7 @@ use super::hooks::{Hooks, is_made_of};
 use super::leftovers::labelled;
 use super::phase::runs;
 use super::progress::{News, Progress};
-use super::target::{Kinds, Owner, is_kept, is_of};
+use super::target::{Kinds, Owner, is_kept, is_of, label};
 use crate::cluster::{Cluster, ClusterError, MANAGED_BY, Place};
 use crate::counted::counted;
 use crate::manifest::install_order;
@@ -101,8 +101,7 @@ impl Doomed {
 
 /// Whether a job of some release made this object.
 pub(super) fn is_of_jobs(object: &Value) -> bool {
-    let labels = object.pointer("/metadata/labels");
-    labels.and_then(|labels| labels.get(MANAGED_BY.0)?.as_str()) == Some(MANAGED_BY.1)
+    label(object, MANAGED_BY.0) == Some(MANAGED_BY.1)
 }
 
 impl<'a> Uninstall<'a> {

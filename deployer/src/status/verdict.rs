@@ -49,7 +49,7 @@ pub(super) fn problems(status: &Status) -> Vec<String> {
         match certificate.days_left() {
             Some(days) if days < 0 => all.push(format!("{name} has expired")),
             Some(days) if days < SOON_DAYS => {
-                all.push(format!("{name} expires in {}", counted(days, "day")))
+                all.push(format!("{name} expires in {}", counted(days, "day")));
             }
             _ => {}
         }

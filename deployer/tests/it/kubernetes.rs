@@ -215,7 +215,7 @@ fn a_job_is_waited_for_and_one_that_failed_is_not() {
     let running = world.job(&["wait", "job/maas-configure-1", "--timeout", "1m"]).spawn();
     eventually("it to wait", || running.stderr().contains("there is none yet"));
     cluster.put("jobs/maas-configure-1", job(&json!([])));
-    eventually("it to see the Job", || running.stderr().contains("1 pods running"));
+    eventually("it to see the Job", || running.stderr().contains("1 pod running"));
     cluster.put("jobs/maas-configure-1", job(&condition("Complete")));
     running.wait().expect(0);
     cluster.put("jobs/maas-configure-1", job(&condition("Failed")));

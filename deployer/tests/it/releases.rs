@@ -304,19 +304,19 @@ fn what_the_cluster_refuses_is_said() {
         "Forbidden",
         "secrets is forbidden: User \"x\" cannot list resource \"secrets\" in API group \"\" in the namespace \"maas\"",
     );
-    fails(&cluster, Some("GET"), "/secrets?", lists, 1, "install-403-list");
+    fails(&cluster, Some("GET"), "/secrets?", lists, 5, "install-403-list");
     let quota = status(
         403,
         "Forbidden",
         "secrets \"x\" is forbidden: exceeded quota: small, requested: secrets=1, used: secrets=5, limited: secrets=5",
     );
-    fails(&cluster, Some("POST"), "/secrets", quota, 1, "install-quota");
+    fails(&cluster, Some("POST"), "/secrets", quota, 5, "install-quota");
     let ending = status(
         403,
         "Forbidden",
         "unable to create new content in namespace maas because it is being terminated",
     );
-    fails(&cluster, Some("POST"), "/secrets", ending, 1, "install-ending");
+    fails(&cluster, Some("POST"), "/secrets", ending, 5, "install-ending");
     world.verb(&["install", "-n", "missing"]).run().failed(5, "install-no-namespace");
     cluster.put("namespaces/maas", json!({"status": {"phase": "Terminating"}}));
     run(&world, "install", &[]).run().failed(5, "install-namespace-ending");
@@ -438,10 +438,21 @@ fn what_an_uninstall_kept_is_purged_when_it_is_asked_for() {
         "{}",
         gone.stdout
     );
-    // While pods run, somebody may need it.
+    // Somebody may need it: a set that is scaled to none, of whatever name its labels are.
+    let refused = || run(&world, "uninstall", &["--yes", "--purge-data"]).run();
+    let mut set = labels("other", "region");
+    set["spec"] = json!({"replicas": 0, "volumeClaimTemplates": [{"metadata": {"name": "data"}}]});
+    cluster.put("statefulsets/maas-region", set);
+    refused().failed(5, "purge-in-use");
+    cluster.remove("statefulsets/maas-region");
     cluster.put("pods/maas-region-0", labels("maas", "region"));
-    run(&world, "uninstall", &["--yes", "--purge-data"]).run().failed(5, "purge-in-use");
+    assert!(refused().expect(5).message().contains("the Pod maas/maas-region-0"));
     cluster.remove("pods/maas-region-0");
+    let backup = json!({"spec": {"volumes": [
+        {"persistentVolumeClaim": {"claimName": "data-maas-region-0"}}]}});
+    cluster.put("pods/backup", backup);
+    assert!(refused().expect(5).message().contains("the Pod maas/backup"));
+    cluster.remove("pods/backup");
     let before = cluster.objects();
     run(&world, "uninstall", &["--purge-data"]).run().failed(5, "purge-unconfirmed");
     run(&world, "uninstall", &["--purge-data", "--dry-run"]).run().expect(0);

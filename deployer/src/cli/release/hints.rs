@@ -36,6 +36,7 @@ pub(in crate::cli) fn details(error: &ApplyError) -> Vec<String> {
             .map(|conflict| format!("{} owns {}", conflict.manager, conflict.field))
             .collect(),
         ApplyError::Trouble(trouble) => trouble.details.clone(),
+        ApplyError::Midway(error) => details(error),
         ApplyError::Timeout { others, phase, .. } => {
             let phase = phase.map(|phase| format!("phase: {}", phase.word()));
             phase.into_iter().chain(others.iter().cloned()).collect()
@@ -51,6 +52,7 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
         | ApplyError::NotTaken(error)
         | ApplyError::Store(StoreError::Cluster(error)) => cluster(error).to_owned(),
         ApplyError::Store(error) => store(error),
+        ApplyError::Midway(error) => hint(error),
         ApplyError::Mask(_) => "put passwords into Secrets, rather than into the values".into(),
         ApplyError::Manifest(_) => "correct extraObjects in the values, or what Helm recorded".into(),
         ApplyError::UnknownKind { .. } => {
@@ -85,7 +87,7 @@ pub(in crate::cli) fn hint(error: &ApplyError) -> String {
             format!("name its namespace with -n; maas-deployer install {name} -n {namespace}, with your values, installs it")
         }
         ApplyError::InUse { .. } => {
-            "if it is ending, wait and run this again; if its record was lost, nothing of it is deleted: restore the Secrets sh.helm.release.v1.*, or delete its StatefulSets first".into()
+            "nothing is deleted; if that is ending, wait and run this again; if nobody needs it, delete it first".into()
         }
         ApplyError::NoRevision { .. } => "maas-deployer history lists the revisions".into(),
         ApplyError::Pending { .. } => {

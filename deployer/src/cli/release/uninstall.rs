@@ -55,7 +55,8 @@ pub(super) async fn run(
     let deleted = counted(gone.deleted, "object");
     output.confirm(&format!("uninstalled {name} from {namespace}: {deleted} deleted"));
     told(output, &gone.kept, &gone.purged);
-    further(output, name, namespace, &gone.kept);
+    let later = Leftovers::look(cluster, name, namespace).await.map(|rest| rest.kept());
+    further(output, name, namespace, &gone.kept, &later.unwrap_or_default());
     show(output, name, namespace, false, gone.deleted, &gone.kept, &gone.purged);
     Ok(Exit::Done)
 }
@@ -90,6 +91,14 @@ async fn purge_rest(
     }
     if !args.yes {
         ask(name, doing, true)?;
+        // Somebody may have installed it anew while nobody answered.
+        let again = Uninstall::look(cluster, name, namespace, by(), false).await;
+        let rest_again = Leftovers::look(cluster, name, namespace).await;
+        let is_same = rest_again.is_ok_and(|rest| rest.kept() == found);
+        if !matches!(again, Err(ApplyError::Absent { .. })) || !is_same {
+            let reason = "what is there has changed since it was shown";
+            return Err(Failure::refused(doing, reason, "run it again"));
+        }
     }
     let result = tokio::select! {
         result = Box::pin(rest.delete(args.timeout)) => result,
@@ -118,22 +127,22 @@ fn told(output: &Output, kept: &Kept, purged: &Kept) {
     }
 }
 
-/// What can be done with what was kept.
-fn further(output: &Output, name: &str, namespace: &str, kept: &Kept) {
+/// What can be done with what was kept: `later` is what a purge would find without the record.
+fn further(output: &Output, name: &str, namespace: &str, kept: &Kept, later: &Kept) {
     if kept.volumes.is_empty() && kept.secrets.is_empty() {
         return;
     }
     output
         .confirm("an install of the same name goes on with what was kept; where nobody needs it:");
-    output.confirm(&format!("  maas-deployer uninstall {name} -n {namespace} --purge-data"));
-    // Without the record nothing says which release's these are.
-    let elsewhere: Vec<String> = kept
-        .secrets
-        .iter()
-        .filter(|shown| !shown.contains(&format!(" {namespace}/")))
-        .cloned()
-        .collect();
-    deletion("secret", &elsewhere).iter().for_each(|command| output.confirm(command));
+    if !later.is_empty() {
+        output.confirm(&format!("  maas-deployer uninstall {name} -n {namespace} --purge-data"));
+    }
+    for (kind, kept, later) in
+        [("pvc", &kept.volumes, &later.volumes), ("secret", &kept.secrets, &later.secrets)]
+    {
+        let rest: Vec<String> = kept.iter().filter(|one| !later.contains(one)).cloned().collect();
+        deletion(kind, &rest).iter().for_each(|command| output.confirm(command));
+    }
 }
 
 /// The commands that delete what was kept of a kind, of which each is `KIND NAMESPACE/NAME`.
