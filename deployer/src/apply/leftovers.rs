@@ -42,14 +42,12 @@ impl<'a> Leftovers<'a> {
         namespace: &str,
     ) -> Result<Self, ApplyError> {
         let owner = Owner { name: name.to_owned(), namespace: namespace.to_owned() };
-        let ours = format!("app.kubernetes.io/name={CHART},{INSTANCE}={name}");
+        let ours = selector(name);
         let made = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
         let claims = ("persistentvolumeclaims", "PersistentVolumeClaim");
         let mut volumes = labelled(cluster, namespace, claims, &ours).await?;
         volumes.retain(|(object, _)| is_claim(object));
-        let mut secrets = labelled(cluster, namespace, ("secrets", "Secret"), &ours).await?;
-        secrets
-            .retain(|(object, _)| is_of_jobs(object) || (is_kept(object) && is_of(object, &owner)));
+        let mut secrets = secrets_of(cluster, &owner).await?;
         let keys = labelled(cluster, namespace, ("secrets", "Secret"), &made).await?;
         secrets.extend(keys.into_iter().filter(|(object, _)| is_api_key(object, name)));
         let data: Vec<&str> =
@@ -145,6 +143,23 @@ fn mounts(pod: &Value) -> impl Iterator<Item = &str> {
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The Secrets that jobs of a release made, and those that its chart made of passwords in the
+/// values, also of a revision that is no longer recorded.
+pub(super) async fn secrets_of(
+    cluster: &Cluster,
+    owner: &Owner,
+) -> Result<Vec<(Value, Place)>, ApplyError> {
+    let kind = ("secrets", "Secret");
+    let mut secrets = labelled(cluster, &owner.namespace, kind, &selector(&owner.name)).await?;
+    secrets.retain(|(one, _)| is_of_jobs(one) || (is_kept(one) && is_of(one, owner)));
+    Ok(secrets)
+}
+
+/// What the chart's objects of a release bear.
+fn selector(release: &str) -> String {
+    format!("app.kubernetes.io/name={CHART},{INSTANCE}={release}")
 }
 
 /// Objects with these labels, without what they hold.

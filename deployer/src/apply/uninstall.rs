@@ -13,7 +13,7 @@ use super::documents::documents;
 use super::ended::wait_gone;
 use super::error::ApplyError;
 use super::hooks::{Hooks, is_made_of};
-use super::leftovers::labelled;
+use super::leftovers::{labelled, secrets_of};
 use super::phase::runs;
 use super::progress::{News, Progress};
 use super::target::{Kinds, Owner, is_kept, is_of, label};
@@ -220,9 +220,8 @@ impl<'a> Uninstall<'a> {
     }
 
     /// What is kept unless it is purged: claims of the StatefulSets that the record
-    /// names, Secrets that jobs of this release made, and those that its chart made of
-    /// passwords in the values, also of a revision that is no longer recorded. All are in
-    /// the release's own namespace; in another, these labels are another release's.
+    /// names, and [`secrets_of`] the release. All are in its own namespace; in another,
+    /// these labels are another release's.
     async fn data(&mut self) -> Result<(), ApplyError> {
         let space = self.owner.namespace.clone();
         let instance = format!("{INSTANCE}={}", self.owner.name);
@@ -231,12 +230,9 @@ impl<'a> Uninstall<'a> {
             let is_sure = self.belongings.has_claim(&claim);
             if is_sure { &mut self.volumes } else { &mut self.unsure }.push(place);
         }
-        let ours = format!("{instance},app.kubernetes.io/name={CHART}");
-        for (secret, place) in labelled(self.cluster, &space, ("secrets", "Secret"), &ours).await? {
-            if is_of_jobs(&secret) || (is_kept(&secret) && is_of(&secret, &self.owner)) {
-                self.kept.retain(|kept| *kept != place);
-                self.secrets.push(place);
-            }
+        for (_, place) in secrets_of(self.cluster, &self.owner).await? {
+            self.kept.retain(|kept| *kept != place);
+            self.secrets.push(place);
         }
         for place in self.belongings.api_keys(self.cluster, &self.owner).await {
             if !self.secrets.contains(&place) {

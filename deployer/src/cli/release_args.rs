@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kube::config::Kubeconfig;
+use oci::registry::ReferenceError;
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -161,6 +162,9 @@ pub(super) fn registry(text: &str) -> Result<String, String> {
         _ if text.ends_with('/') => "it ends with /".to_owned(),
         _ => match text.parse::<Destination>() {
             Ok(_) => return Ok(text.to_owned()),
+            Err(ReferenceError::Name(_)) => {
+                "a path has lower-case letters, digits, '.', '_', '-' and '/'".to_owned()
+            }
             Err(error) => error.to_string(),
         },
     };
@@ -210,6 +214,7 @@ mod tests {
         ] {
             let told = registry(bad).expect_err(bad);
             assert!(told.contains("HOST[:PORT][/PATH]"), "{bad}: {told}");
+            assert!(!told.contains("/a'"), "{bad}: it names what was not given: {told}");
         }
     }
 }
