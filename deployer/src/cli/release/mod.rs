@@ -11,6 +11,7 @@ mod history;
 mod progress;
 mod status;
 mod status_json;
+mod status_mirror;
 mod status_text;
 mod support;
 mod uninstall;
