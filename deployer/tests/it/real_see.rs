@@ -79,6 +79,31 @@ fn a_diff_tells_what_an_upgrade_would_do_and_writes_nothing() {
 }
 
 #[test]
+fn what_others_added_is_told_and_an_upgrade_leaves_it() {
+    let Some(site) = Site::new("see-beside") else { return };
+    site.with_values("install", "one.json", &["--no-wait"]).run().expect(0);
+    let (port, path) = (json!({"name": "theirs", "port": 9999}), "service/maas-postgresql");
+    let patch = json!({"spec": {"ports": [port]}}).to_string();
+    let by = ["patch", path, "--field-manager=kubectl-edit", "-p", &patch];
+    site.namespace.kubectl(&by, "");
+    let diff = site.diff("one.json", &["--detailed-exitcode", "-o", "json"]).run().expect(0).json();
+    let field = ".spec.ports[port=9999,protocol=TCP]";
+    let theirs = json!([{"object": "Service see-beside/maas-postgresql",
+        "manager": "kubectl-edit", "field": field}]);
+    assert_eq!((&diff["beside"], &diff["changes"]), (&theirs, &json!([])));
+    let done = site.with_values("upgrade", "one.json", &["--no-wait"]).run().expect(0);
+    assert!(done.stdout.contains("nothing to change"), "{}", done.stdout);
+    assert_eq!(site.namespace.get(path)["spec"]["ports"].as_array().map(Vec::len), Some(2));
+    let check = site.look("check", &["--no-pods", "-o", "json"]).run().json();
+    let groups = check["groups"].as_array().expect("list").iter();
+    let checks: Vec<&Value> =
+        groups.flat_map(|group| group["checks"].as_array().expect("list")).collect();
+    let told = checks.iter().find(|one| one["id"] == "drift.others").expect("the check");
+    let why = format!("{field} of Service maas-postgresql, set by kubectl-edit");
+    assert_eq!((&told["status"], &told["why"]), (&json!("warn"), &json!(why)));
+}
+
+#[test]
 fn a_status_and_a_bundle_of_what_is_installed() {
     let Some(site) = Site::new("see-status") else { return };
     site.look("status", &[]).run().expect(5);
