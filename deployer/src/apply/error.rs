@@ -175,17 +175,9 @@ impl ApplyError {
     /// The same before anything was changed: what the server says then is its verdict on what
     /// is wanted.
     pub(super) fn before_anything(self) -> Self {
-        // What is no field of a kind it answers with 500.
-        let is_verdict = |error: &ClusterError| match error {
-            ClusterError::Api { code: 400 | 403 | 404 | 409 | 422, .. } => true,
-            ClusterError::Api { code: 500, message, .. } => {
-                message.contains("failed to create typed patch object")
-            }
-            _ => false,
-        };
         match self {
             Self::Cluster(error) | Self::Store(StoreError::Cluster(error))
-                if is_verdict(&error) =>
+                if error.is_verdict() =>
             {
                 Self::NotTaken(error)
             }

@@ -116,6 +116,17 @@ impl ClusterError {
         }
     }
 
+    /// Whether the server looked at what was asked, and would not have it.
+    #[must_use]
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Self::Api { code, reason, .. } => {
+                matches!(code, 400 | 403 | 404 | 409 | 422) || reason == INVALID
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it may pass by itself.
     #[must_use]
     pub fn passes(&self) -> bool {
